@@ -1,0 +1,173 @@
+package own
+
+import (
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/spec"
+)
+
+// EventKind says which fields of an Event matter.
+type EventKind uint8
+
+// What happens to the owner.
+const (
+	// From this node's sessions.
+	Submit     EventKind = iota + 1 // Task, Session, Spec, Args, Inner, Parent, Unshared
+	Put                             // Object, Session, Return (Size, Where, Node, Inner)
+	Hold                            // Object, Session, N: the session holds N more references
+	Drop                            // Object, Session, N: and N fewer
+	Share                           // Object, Session, Return: an Unshared object gets counted from now on
+	SendRef                         // Object, Node: a reference is about to travel to Node inside a message
+	Cancel                          // Task, Force, Recursive
+	SessionEnd                      // Session: its holds go; with Force (a driver) its tasks are cancelled too
+	Consume                         // Task, N, Bytes: a stream's consumer took N items: credit for its producer
+	DropStream                      // Task: nobody will read the stream any more
+
+	// From executions, here or elsewhere.
+	Started // Task, Attempt, Node
+	Item    // Task, Attempt, Return: one more item of a stream
+	Done    // Task, Attempt, Node, Returns (shorter than Spec.Returns is a system failure)
+	Failed  // Task, Attempt, Node, Fault
+
+	// From the object plane and the cluster.
+	CopyAdded // Object, Node
+	CopyLost  // Object, Node
+	NodeDead  // Node
+	Heir      // Node (that left), To: its ownership is To's now
+	Peer      // Node (the sender), Msg
+	Tick      // nothing but the time
+)
+
+// Where says where an object's bytes are.
+type Where uint8
+
+// Places of an object's bytes, coarsely: which node, not which address.
+const (
+	Inline  Where = iota // with the owner, in the message that brought them
+	AtNode               // in the store of Node
+	ByError              // there are none: the task failed and its error is the value
+)
+
+// Return is one value that a task made or a session put.
+type Return struct {
+	Object id.Object
+	Where  Where
+	Node   id.Node
+	Size   int64
+	Inner  []id.Object // references inside the value; held as long as the value is
+}
+
+// Fault says why an attempt ended without a result.
+type Fault uint8
+
+// Faults. Only User is the program's own doing.
+const (
+	User          Fault = iota + 1 // the function returned an error or panicked
+	WorkerDied                     // the process is gone
+	NodeDied                       // the node is gone
+	OutOfMemory                    // the memory guard ended it
+	ArgLost                        // an argument could not be fetched
+	Cancelled                      // it noticed its cancellation
+	Unschedulable                  // no node can ever run it
+	SetupFailed                    // its runtime environment or worker could not be made
+	ActorDead                      // the actor is gone for good
+	ActorMaybe                     // the actor restarted while the call was out: it may have run
+)
+
+// Event is something that happened. Only the fields its kind names are read.
+type Event struct {
+	Kind      EventKind
+	Task      id.Task
+	Parent    id.Task
+	Object    id.Object
+	Session   id.Session
+	Node, To  id.Node
+	Attempt   uint32
+	N         int
+	Bytes     int64
+	Fault     Fault
+	Force     bool
+	Recursive bool
+	Unshared  bool // the returns live in the submitting process and are garbage there: no counts, no lineage
+	Spec      *spec.Task
+	Args      []id.Object // awaited: the task gets their values
+	Inner     []id.Object // held only: references inside argument values
+	Return    Return
+	Returns   []Return
+	Msg       Msg
+}
+
+// EffectKind says which fields of an Effect matter.
+type EffectKind uint8
+
+// What the shell must do, in order.
+const (
+	Runnable   EffectKind = iota + 1 // Task, Attempt: every argument is available; place it (or deliver it to its actor)
+	Ready                            // Object: it has a value or an error; tell those who wait
+	ItemReady                        // Task, Object: the next item of a stream can be read
+	StreamEnd                        // Task, N: the stream has N items; with Fault, it broke off after them
+	Free                             // Object: nobody needs it; drop its bytes here
+	FreeCopy                         // Object, Node: likewise at Node
+	FailTask                         // Task, Attempt, Fault, Object (the lost one, for ArgLost): make the error its returns will show; comes before their Ready
+	Retry                            // Task, Attempt (the new one), Fault: an attempt failed and another follows; Runnable comes later
+	Unqueue                          // Task, Attempt: take it out of place, dispatch or the actor's queue if it is there
+	Interrupt                        // Task, Attempt, Node, Force: tell its execution to stop
+	Credit                           // Task, Attempt, Node, N, Bytes: the producer of a stream may go on
+	Forget                           // Task: nothing will need its arguments again; drop its payload
+	Send                             // Node (the receiver), Msg
+	Unexpected                       // Task or Object, Why: a message that a correct peer would not have sent
+)
+
+// Effect is something the shell must do.
+type Effect struct {
+	Kind    EffectKind
+	Task    id.Task
+	Object  id.Object
+	Node    id.Node
+	Attempt uint32
+	N       int
+	Bytes   int64
+	Fault   Fault
+	Force   bool
+	Why     string
+	Msg     Msg
+}
+
+// MsgKind says which fields of a Msg matter.
+type MsgKind uint8
+
+// What owners and holders tell each other; all of it over the numbered link.
+const (
+	RefAdd    MsgKind = iota + 1 // Object, Node (the new holder), N
+	RefDrop                      // Object, N: the sender holds N fewer
+	Subscribe                    // Object: tell me when it is available
+	Resolved                     // Object, Return: it is, and there; or Gone
+	CopyMade                     // Object: the sender has a copy
+	CopyGone                     // Object: the sender has none any more
+	Release                      // Object: drop your copy
+	StopTask                     // Task, Attempt, Force: cancel what you run for me and its children
+)
+
+// Gone says why an object will never be available.
+type Gone uint8
+
+// Reasons of absence.
+const (
+	Present   Gone = iota
+	Freed          // all references had gone
+	Unknown        // never heard of, though the id is old enough
+	OwnerDied      // its owner's node is gone and left no heir
+	Lost           // every copy is gone and it cannot be made again
+)
+
+// Msg is one message between two owners.
+type Msg struct {
+	Kind    MsgKind
+	Object  id.Object
+	Task    id.Task
+	Node    id.Node
+	Attempt uint32
+	N       int
+	Force   bool
+	Gone    Gone
+	Return  Return
+}

@@ -1,26 +1,92 @@
-# Every target with a `## ` text is listed by `make help`. Go is all it needs.
+# Go and make are all that is needed; with a C compiler the tests run under the
+# race detector too. `make help` lists the targets that have a `## ` text.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 GO       ?= go
 PKGS     ?= ./...
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# For fuzz: time for each target. For sim: random histories. For bench: runs
+# of each benchmark.
 FUZZTIME ?= 10s
+CHECKS   ?= 2000
 COUNT    ?= 6
-# Extra arguments for the program that a target runs, as in
-# `make run ARGS=--chaos`.
+# Arguments for the program that a target runs: make run ARGS=--chaos
 ARGS     ?=
 
 # Tools are pinned in a module of their own, so that a user's dependency graph
 # has none of them.
-TOOLS     = $(CURDIR)/tools
+TOOLS    := $(CURDIR)/tools
 TOOL      = $(GO) tool -modfile=$(TOOLS)/go.mod
 PROTOGEN  = $(GO) -C $(TOOLS) run ./protogen -proto $(CURDIR)/proto -out $(CURDIR)/internal/gen
+
+# The race detector needs cgo, which go turns off where there is no C compiler.
+RACE     := $(filter 1,$(shell $(GO) env CGO_ENABLED))
+# Not run under the race detector: programs that train for minutes or measure.
+NO_RACE  := /examples/digits$$|/bench$$
 
 .PHONY: help
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: build
+build: ## build the binary, bin/weft
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/weft ./cmd/weft
+
+.PHONY: run
+run: build ## run the main job, examples/digits, on an embedded node (ARGS=--chaos)
+	$(GO) run ./examples/digits $(ARGS)
+
+.PHONY: test
+test: test-plain test-race ## run the tests: all of them, then again under the race detector
+	$(GO) -C $(TOOLS) test ./...
+
+.PHONY: test-plain
+test-plain:
+	$(GO) test -short -timeout 5m $(PKGS)
+
+.PHONY: test-race
+test-race:
+ifeq ($(RACE),)
+	@echo "race detector: not run, it needs a C compiler"
+else
+	$(GO) test -race -short -timeout 8m $$($(GO) list $(PKGS) | grep -Ev '$(NO_RACE)')
+endif
+
+.PHONY: test-long
+test-long: ## run the tests at full length (minutes)
+	$(GO) test -count=1 -timeout 60m $(PKGS)
+
+.PHONY: lint
+lint: ## check style, generated code, go.mod, and that arm64 compiles
+	$(PROTOGEN) -check
+	$(GO) mod tidy -diff
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) build $(PKGS)
+	$(GO) -C $(TOOLS) vet ./...
+	$(TOOL) golangci-lint run $(PKGS)
+
+.PHONY: fmt
+fmt: ## format the code
+	$(TOOL) golangci-lint fmt
+
 .PHONY: generate
 generate: ## write internal/gen from proto/
 	$(PROTOGEN)
+
+.PHONY: bench
+bench: build ## measure everything beside its limit, into bench/results (COUNT=6)
+	mkdir -p bench/results
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(PKGS) > bench/results/micro.txt
+	$(GO) run ./bench $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## fuzz every decoder for a while (FUZZTIME=10s each)
+	@grep -rEoH --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's|/[^/]*:func | |' | sort -u | \
+	while read -r dir target; do \
+		echo "fuzz $$dir $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+	done
+
+.PHONY: sim
+sim: ## simulate whole clusters with fresh seeds (CHECKS=2000 histories)
+	$(GO) test -count=1 -timeout 60m ./internal/sim -rapid.checks=$(CHECKS) $(ARGS)

@@ -1,0 +1,102 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sync"
+
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// Codec encodes and decodes values of one Go type.
+type Codec interface {
+	// Type names the type, for signatures and errors.
+	Type() string
+	// Encode returns v's bytes. References inside v are shared with the node first.
+	Encode(s Session, v any) (wire.Value, error)
+	// Decode is the inverse. It does not keep val.Data unless Aliases.
+	Decode(s Session, val wire.Value) (any, error)
+}
+
+// Function is a registered task function, actor constructor or actor method.
+// Exactly one of Invoke and Stream is set.
+type Function struct {
+	Name   string
+	Sig    uint64 // hash of the types; with Name, the function's id
+	Where  string // file:line of the registration
+	Args   []Codec
+	Rets   []Codec // one for a stream: the item; a constructor has none
+	Split  bool    // Invoke fills a number of returns the caller chooses, all of Rets[0]
+	Create bool    // a constructor: out[0] is the instance, never encoded
+
+	// Invoke runs it: self is the actor's instance for a method, in has an
+	// entry an argument, out an entry a return.
+	Invoke func(ctx context.Context, self any, in, out []any) error
+	// Stream runs it and passes items on; it stops when yield returns false.
+	Stream func(ctx context.Context, self any, in []any, yield func(any) bool) error
+}
+
+// Signature hashes the names of f's types.
+func (f *Function) Signature() uint64 {
+	h := fnv.New64a()
+	for _, c := range f.Args {
+		fmt.Fprint(h, c.Type(), ",")
+	}
+	fmt.Fprint(h, "->")
+	for _, c := range f.Rets {
+		fmt.Fprint(h, c.Type(), ",")
+	}
+	return h.Sum64()
+}
+
+// registry holds this program's functions. It is filled while packages
+// initialise and read afterwards.
+var registry = struct {
+	sync.RWMutex
+	byName map[string]*Function
+}{byName: map[string]*Function{}}
+
+// Register adds f. A name can be taken once.
+func Register(f *Function) error {
+	f.Sig = f.Signature()
+	registry.Lock()
+	defer registry.Unlock()
+	if old := registry.byName[f.Name]; old != nil {
+		return &wire.Error{Code: wire.AlreadyExists, Op: "register " + f.Name,
+			Message: "the name is taken by the registration at " + old.Where, Hint: "give one of them another name"}
+	}
+	registry.byName[f.Name] = f
+	return nil
+}
+
+// FindFunction returns the function called name, if its types hash to sig.
+func FindFunction(name string, sig uint64) (*Function, error) {
+	registry.RLock()
+	f := registry.byName[name]
+	registry.RUnlock()
+	switch {
+	case f == nil:
+		return nil, &wire.Error{Code: wire.NotRegistered, Op: name, Message: "this program registers no function of that name",
+			Hint: "register it in a package-level variable of a package that the program imports"}
+	case f.Sig != sig:
+		return nil, &wire.Error{Code: wire.NotRegistered, Op: name, Message: "it is registered with other types at " + f.Where,
+			Hint: "build the caller and the worker from the same source"}
+	}
+	return f, nil
+}
+
+// RegistryHash identifies the set of registered functions.
+func RegistryHash() uint64 {
+	registry.RLock()
+	defer registry.RUnlock()
+	names := make([]string, 0, len(registry.byName))
+	for n, f := range registry.byName {
+		names = append(names, fmt.Sprintf("%s#%x", n, f.Sig))
+	}
+	slices.Sort(names)
+	h := fnv.New64a()
+	fmt.Fprint(h, names)
+	return h.Sum64()
+}

@@ -1,0 +1,139 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// Result is what an object turned out to be: a value by reference, an encoded
+// value, or an error.
+type Result struct {
+	Val any        // by reference, if Enc is the zero Value
+	Enc wire.Value // encoded; Data may lie in shared memory that Release unpins
+	Err error
+
+	// Decoded is set when Val holds the value, which may be nil.
+	Decoded bool
+	// Release returns the pin on Enc.Data; nil if there is none.
+	Release func()
+}
+
+// Future is an object as one process sees it: its id, and its value once that
+// is here. A Ref in the root package is a pointer to a Future.
+//
+// A Future completes once. Waiters that come before wait on a channel of their
+// own; afterwards reading it takes no lock.
+type Future struct {
+	ID   id.Object
+	Sess Session
+
+	Shared  atomic.Bool // the node counts a reference for this process
+	Wanted  atomic.Bool // the node was asked to push the value
+	waiters atomic.Pointer[waiter]
+	res     Result
+}
+
+// waiter is an entry of a Future's list of those to tell.
+type waiter struct {
+	next *waiter
+	ch   chan struct{}
+	fn   func()
+}
+
+// completed marks the end of a list of waiters: there is a result.
+var completed = &waiter{}
+
+var waiterPool = sync.Pool{New: func() any { return &waiter{ch: make(chan struct{}, 1)} }}
+
+// Complete gives f its result and tells all who wait. Later calls do nothing
+// and report false.
+func (f *Future) Complete(r Result) bool {
+	for {
+		head := f.waiters.Load()
+		if head == completed {
+			return false
+		}
+		// The result must be visible before the mark is; a second completer
+		// is a broken invariant of the node, which completes under its lock.
+		f.res = r
+		if f.waiters.CompareAndSwap(head, completed) {
+			tell(head)
+			return true
+		}
+	}
+}
+
+// tell wakes waiters in the order in which they came.
+func tell(head *waiter) {
+	var prev *waiter
+	for head != nil {
+		head.next, prev, head = prev, head, head.next
+	}
+	for w := prev; w != nil; {
+		next := w.next
+		if w.fn != nil {
+			w.fn()
+		} else {
+			w.ch <- struct{}{}
+		}
+		w = next
+	}
+}
+
+// Ready reports whether f has its result.
+func (f *Future) Ready() bool { return f.waiters.Load() == completed }
+
+// Result returns the result; only valid once Ready.
+func (f *Future) Result() *Result { return &f.res }
+
+// push adds w to the list; false if f is complete already.
+func (f *Future) push(w *waiter) bool {
+	for {
+		head := f.waiters.Load()
+		if head == completed {
+			return false
+		}
+		w.next = head
+		if f.waiters.CompareAndSwap(head, w) {
+			return true
+		}
+	}
+}
+
+// OnDone calls fn once when f completes, at once if it has. fn runs on the
+// goroutine that completes f and must not block.
+func (f *Future) OnDone(fn func()) {
+	if !f.push(&waiter{fn: fn}) {
+		fn()
+	}
+}
+
+// Wait returns nil when f is complete, or ctx's error.
+func (f *Future) Wait(ctx context.Context) error {
+	if f.Ready() {
+		return nil
+	}
+	w := waiterPool.Get().(*waiter)
+	if !f.push(w) {
+		waiterPool.Put(w)
+		return nil
+	}
+	done := ctx.Done()
+	if done == nil {
+		<-w.ch
+		waiterPool.Put(w)
+		return nil
+	}
+	select {
+	case <-w.ch:
+		waiterPool.Put(w)
+		return nil
+	case <-done:
+		// w stays in the list and is told later; it is not reused.
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,42 @@
+package node
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/resource"
+)
+
+// Config says what a node is. The zero value is an embedded node of this
+// machine's size.
+type Config struct {
+	// Dir holds the node's socket, lock, spill files and event segments.
+	// "" makes a temporary one that goes with the node.
+	Dir string
+	// Socket is the path to serve sessions at; "" serves none (embedded).
+	Socket string
+	// Resources overrides what the node has; amounts that are absent are
+	// detected (CPU, memory).
+	Resources map[string]float64
+	Labels    resource.Labels
+	// StoreBytes is the limit of shared memory for objects. 0 is 30% of the
+	// memory that this process may use.
+	StoreBytes int64
+	// SpillBytes limits the disk used for spilled objects; 0 is unlimited.
+	SpillBytes int64
+	// SpillDir is where; "" is a folder of Dir.
+	SpillDir string
+	// Job is the job of the embedded session; zero draws one.
+	Job id.Job
+	// Namespace of named actors of the embedded session; "" is the job's own.
+	Namespace string
+	// MemoryLimit overrides the memory that the node may use, in bytes; 0 detects it.
+	MemoryLimit int64
+	// WorkerIdle is how long an idle worker process is kept. 0 is one minute.
+	WorkerIdle time.Duration
+	// Log receives the node's events; nil is silent.
+	Log *slog.Logger
+	// Build names the version, for people.
+	Build string
+}

@@ -13,7 +13,7 @@ var (
 	machinePath = regexp.MustCompile(`(^|[^A-Za-z0-9_.~*/-])/(work|root|home)/[A-Za-z0-9._]|/tmp/[w]eft/[A-Za-z0-9]`)
 )
 
-// Files in which a TODO may stand: documents speak about them.
+// Where an open end is one: documents may speak about them.
 var todoExtensions = []string{".go", ".py", ".proto", ".sh"}
 
 func textRules() []Rule {

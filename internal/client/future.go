@@ -9,16 +9,18 @@ import (
 	"github.com/weftrun/weft/internal/wire"
 )
 
-// Result is what an object turned out to be: a value by reference, an encoded
-// value, or an error.
+// Result is what an object turned out to be: an error, a value by reference,
+// or an encoded value that nobody has decoded yet.
 type Result struct {
-	Val any        // by reference, if Enc is the zero Value
-	Enc wire.Value // encoded; Data may lie in shared memory that Release unpins
+	Val any
 	Err error
+	Enc *Encoded // not nil: decode it to get the value; Val is unset
+}
 
-	// Decoded is set when Val holds the value, which may be nil.
-	Decoded bool
-	// Release returns the pin on Enc.Data; nil if there is none.
+// Encoded is an encoded value and the duty to release its memory.
+type Encoded struct {
+	wire.Value
+	// Release returns the pin on Data, which lies in shared memory; nil if it does not.
 	Release func()
 }
 

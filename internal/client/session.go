@@ -7,14 +7,15 @@ import (
 	"github.com/weftrun/weft/internal/spec"
 )
 
-// Arg is one argument of a Call: a value, an object, or a list of objects that
-// becomes one slice.
+// Arg is one argument of a Call: the value Val, the value of the object Fut,
+// or, when Val is a List, the values of its objects as one slice.
 type Arg struct {
-	Val  any
-	Fut  *Future
-	List []*Future
-	Many bool // List counts, even when it is empty
+	Val any
+	Fut *Future
 }
+
+// List is an Arg's Val that stands for the values of many objects.
+type List []*Future
 
 // Call is one submitted task, constructor or method call, as the program that
 // submits it sees it. The first argument and return values lie inside it so

@@ -11,30 +11,36 @@ type EventKind uint8
 // What happens to the owner.
 const (
 	// From this node's sessions.
-	Submit     EventKind = iota + 1 // Task, Session, Spec, Args, Inner, Parent, Unshared
-	Put                             // Object, Session, Return (Size, Where, Node, Inner)
+	Submit     EventKind = iota + 1 // Task, Session, Spec, Args, Inner, Parent, ParentAttempt, Bytes (of its payload), Unshared
+	Put                             // Object, Session, Return (Size, Where, Node, Inner; its Object is ignored)
 	Hold                            // Object, Session, N: the session holds N more references
 	Drop                            // Object, Session, N: and N fewer
 	Share                           // Object, Session, Return: an Unshared object gets counted from now on
 	SendRef                         // Object, Node: a reference is about to travel to Node inside a message
 	Cancel                          // Task, Force, Recursive
 	SessionEnd                      // Session: its holds go; with Force (a driver) its tasks are cancelled too
-	Consume                         // Task, N, Bytes: a stream's consumer took N items: credit for its producer
+	Consume                         // Task, N: a stream's consumer took N items: credit for its producer, in items and in their bytes
 	DropStream                      // Task: nobody will read the stream any more
 
 	// From executions, here or elsewhere.
 	Started // Task, Attempt, Node
 	Item    // Task, Attempt, Return: one more item of a stream
-	Done    // Task, Attempt, Node, Returns (shorter than Spec.Returns is a system failure)
-	Failed  // Task, Attempt, Node, Fault
+	Done    // Task, Attempt, Node, Returns (fewer than Spec.Returns is a system failure), N (of a stream: its items)
+	Failed  // Task, Attempt, Node, Fault, Object (the lost one, for ArgLost)
 
 	// From the object plane and the cluster.
 	CopyAdded // Object, Node
 	CopyLost  // Object, Node
 	NodeDead  // Node
-	Heir      // Node (that left), To: its ownership is To's now
+	Heir      // Node (that left, its links flushed), To: its ownership is To's now
 	Peer      // Node (the sender), Msg
 	Tick      // nothing but the time
+
+	SessionStart // Session: it may allocate ids from now on; optional, any event of the session implies it
+	Want         // Object: somebody on this node waits for it; Ready follows, at once if it is decided already
+	GotRef       // Object, Node (the sender): a reference arrived in a message. The node itself (Session 0) holds it until the shell drops that hold
+	Retire       // Task: an actor is gone for good; its creation task's arguments are needed no more
+	Adopt        // Node (the old owner), Records: what Drain returned there; this node is the heir
 )
 
 // Where says where an object's bytes are.
@@ -61,39 +67,44 @@ type Fault uint8
 
 // Faults. Only User is the program's own doing.
 const (
-	User          Fault = iota + 1 // the function returned an error or panicked
-	WorkerDied                     // the process is gone
-	NodeDied                       // the node is gone
-	OutOfMemory                    // the memory guard ended it
-	ArgLost                        // an argument could not be fetched
-	Cancelled                      // it noticed its cancellation
-	Unschedulable                  // no node can ever run it
-	SetupFailed                    // its runtime environment or worker could not be made
-	ActorDead                      // the actor is gone for good
-	ActorMaybe                     // the actor restarted while the call was out: it may have run
+	User           Fault = iota + 1 // the function returned an error or panicked
+	WorkerDied                      // the process is gone
+	NodeDied                        // the node is gone
+	OutOfMemory                     // the memory guard ended it
+	ArgLost                         // an argument could not be fetched
+	Cancelled                       // it noticed its cancellation
+	Unschedulable                   // no node can ever run it
+	SetupFailed                     // its runtime environment or worker could not be made
+	ActorDead                       // the actor is gone for good
+	ActorMaybe                      // the actor restarted while the call was out: it may have run
+	Bystander                       // it merely shared the process of one that died: runs again, uncounted
+	ReplayMismatch                  // a stream's retry made fewer items than had been delivered already
+	ShortResult                     // the execution said it was done but not all values came
 )
 
 // Event is something that happened. Only the fields its kind names are read.
 type Event struct {
-	Kind      EventKind
-	Task      id.Task
-	Parent    id.Task
-	Object    id.Object
-	Session   id.Session
-	Node, To  id.Node
-	Attempt   uint32
-	N         int
-	Bytes     int64
-	Fault     Fault
-	Force     bool
-	Recursive bool
-	Unshared  bool // the returns live in the submitting process and are garbage there: no counts, no lineage
-	Spec      *spec.Task
-	Args      []id.Object // awaited: the task gets their values
-	Inner     []id.Object // held only: references inside argument values
-	Return    Return
-	Returns   []Return
-	Msg       Msg
+	Kind          EventKind
+	Task          id.Task
+	Parent        id.Task
+	ParentAttempt uint32 // the attempt of Parent that submits
+	Object        id.Object
+	Session       id.Session // 0 is the node itself
+	Node, To      id.Node
+	Attempt       uint32
+	N             int
+	Bytes         int64
+	Fault         Fault
+	Force         bool
+	Recursive     bool
+	Unshared      bool // the returns live in the submitting process and are garbage there: no counts, no lineage
+	Spec          *spec.Task
+	Args          []id.Object // awaited: the task gets their values
+	Inner         []id.Object // held only: references inside argument values
+	Return        Return
+	Returns       []Return
+	Msg           Msg
+	Records       []Record
 }
 
 // EffectKind says which fields of an Effect matter.
@@ -101,8 +112,8 @@ type EffectKind uint8
 
 // What the shell must do, in order.
 const (
-	Runnable   EffectKind = iota + 1 // Task, Attempt: every argument is available; place it (or deliver it to its actor)
-	Ready                            // Object: it has a value or an error; tell those who wait
+	Runnable   EffectKind = iota + 1 // Task, Attempt, N (of a stream: items delivered already): every argument is available; place it (or deliver it to its actor)
+	Ready                            // Object, Gone, Why: it has a value or an error, or (Gone) will never have one; tell those who wait
 	ItemReady                        // Task, Object: the next item of a stream can be read
 	StreamEnd                        // Task, N: the stream has N items; with Fault, it broke off after them
 	Free                             // Object: nobody needs it; drop its bytes here
@@ -128,6 +139,7 @@ type Effect struct {
 	Bytes   int64
 	Fault   Fault
 	Force   bool
+	Gone    Gone
 	Why     string
 	Msg     Msg
 }
@@ -144,7 +156,7 @@ const (
 	CopyMade                     // Object: the sender has a copy
 	CopyGone                     // Object: the sender has none any more
 	Release                      // Object: drop your copy
-	StopTask                     // Task, Attempt, Force: cancel what you run for me and its children
+	StopTask                     // Task, Attempt, Force, Recursive: to its executor: stop it; to its owner: cancel it
 )
 
 // Gone says why an object will never be available.
@@ -159,15 +171,18 @@ const (
 	Lost           // every copy is gone and it cannot be made again
 )
 
-// Msg is one message between two owners.
+// Msg is one message between two owners. Node names the node that the message
+// is about (for RefAdd the new holder, otherwise its author), so that a drained
+// owner can pass it on.
 type Msg struct {
-	Kind    MsgKind
-	Object  id.Object
-	Task    id.Task
-	Node    id.Node
-	Attempt uint32
-	N       int
-	Force   bool
-	Gone    Gone
-	Return  Return
+	Kind      MsgKind
+	Object    id.Object
+	Task      id.Task
+	Node      id.Node
+	Attempt   uint32
+	N         int
+	Force     bool
+	Recursive bool
+	Gone      Gone
+	Return    Return
 }

@@ -550,6 +550,7 @@ type Error struct {
 	Hint          string                 `protobuf:"bytes,10,opt,name=hint,proto3" json:"hint,omitempty"`     // what to do next
 	Cause         *Value                 `protobuf:"bytes,11,opt,name=cause,proto3" json:"cause,omitempty"`   // the error itself, encoded, if it can be
 	Stderr        string                 `protobuf:"bytes,12,opt,name=stderr,proto3" json:"stderr,omitempty"` // last lines of a worker that died
+	Op            string                 `protobuf:"bytes,13,opt,name=op,proto3" json:"op,omitempty"`         // what was attempted, such as the function's name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -664,6 +665,13 @@ func (x *Error) GetCause() *Value {
 func (x *Error) GetStderr() string {
 	if x != nil {
 		return x.Stderr
+	}
+	return ""
+}
+
+func (x *Error) GetOp() string {
+	if x != nil {
+		return x.Op
 	}
 	return ""
 }
@@ -3387,7 +3395,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06Attach\x12\x16\n" +
 	"\x06attach\x18\x01 \x01(\fR\x06attach\"7\n" +
 	"\aGoodbye\x12,\n" +
-	"\x05error\x18\x01 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"\xa7\x02\n" +
+	"\x05error\x18\x01 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"\xb7\x02\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -3401,7 +3409,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04hint\x18\n" +
 	" \x01(\tR\x04hint\x12,\n" +
 	"\x05cause\x18\v \x01(\v2\x16.weft.session.v1.ValueR\x05cause\x12\x16\n" +
-	"\x06stderr\x18\f \x01(\tR\x06stderr\"\xae\x01\n" +
+	"\x06stderr\x18\f \x01(\tR\x06stderr\x12\x0e\n" +
+	"\x02op\x18\r \x01(\tR\x02op\"\xae\x01\n" +
 	"\x05Value\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\rR\x03tag\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12)\n" +

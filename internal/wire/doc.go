@@ -8,6 +8,9 @@
 //
 // A message that was decoded with UnmarshalVTUnsafe shares its frame's memory,
 // so it is valid until the Reader's following Next; the From functions copy
-// what they return. A message is decoded either always with UnmarshalVTUnsafe
-// or never: decoding it again with UnmarshalVT would write into the old frame.
+// what they return. Hot messages (Submit, Execute, Result, ObjectValue, Counts,
+// Objects) are used again without allocation: by ResetVT between two decodings
+// of one that a reader owns, or from and to their pools. A message that is used
+// again is decoded with UnmarshalVTUnsafe only, and its byte fields are set, not
+// appended to: UnmarshalVT and append would write into a frame long gone.
 package wire

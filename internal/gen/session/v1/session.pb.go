@@ -17,6 +17,7 @@
 package sessionv1
 
 import (
+	_ "github.com/planetscale/vtprotobuf/vtproto"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -3364,7 +3365,7 @@ var File_session_v1_session_proto protoreflect.FileDescriptor
 
 const file_session_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x18session/v1/session.proto\x12\x0fweft.session.v1\"\xe6\x02\n" +
+	"\x18session/v1/session.proto\x12\x0fweft.session.v1\x1a3github.com/planetscale/vtprotobuf/vtproto/ext.proto\"\xe6\x02\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1a\n" +
@@ -3410,14 +3411,14 @@ const file_session_v1_session_proto_rawDesc = "" +
 	" \x01(\tR\x04hint\x12,\n" +
 	"\x05cause\x18\v \x01(\v2\x16.weft.session.v1.ValueR\x05cause\x12\x16\n" +
 	"\x06stderr\x18\f \x01(\tR\x06stderr\x12\x0e\n" +
-	"\x02op\x18\r \x01(\tR\x02op\"\xae\x01\n" +
+	"\x02op\x18\r \x01(\tR\x02op\"\xb4\x01\n" +
 	"\x05Value\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\rR\x03tag\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12)\n" +
 	"\x02at\x18\x03 \x01(\v2\x19.weft.session.v1.LocationR\x02at\x12\x12\n" +
 	"\x04refs\x18\x04 \x01(\fR\x04refs\x12,\n" +
 	"\x05error\x18\x05 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\x12\x12\n" +
-	"\x04size\x18\x06 \x01(\x04R\x04size\"J\n" +
+	"\x04size\x18\x06 \x01(\x04R\x04size:\x04\xa8\xa6\x1f\x01\"J\n" +
 	"\bLocation\x12\x12\n" +
 	"\x04slab\x18\x01 \x01(\rR\x04slab\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
@@ -3475,13 +3476,13 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"maxPending\x1a9\n" +
 	"\vGroupsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xa9\x01\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xaf\x01\n" +
 	"\x03Arg\x12,\n" +
 	"\x05value\x18\x01 \x01(\v2\x16.weft.session.v1.ValueR\x05value\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\fR\x06object\x12\x18\n" +
 	"\aobjects\x18\x03 \x01(\fR\aobjects\x12.\n" +
 	"\x06values\x18\x04 \x03(\v2\x16.weft.session.v1.ValueR\x06values\x12\x12\n" +
-	"\x04list\x18\x05 \x01(\bR\x04list\"\xe5\x01\n" +
+	"\x04list\x18\x05 \x01(\bR\x04list:\x04\xa8\xa6\x1f\x01\"\xeb\x01\n" +
 	"\x06Submit\x12\x1a\n" +
 	"\btemplate\x18\x01 \x01(\rR\btemplate\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12(\n" +
@@ -3490,7 +3491,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05actor\x18\x05 \x01(\fR\x05actor\x12\x14\n" +
 	"\x05group\x18\x06 \x01(\rR\x05group\x12\x18\n" +
 	"\arequest\x18\a \x01(\x04R\arequest\x12%\n" +
-	"\x0eparent_attempt\x18\b \x01(\rR\rparentAttempt\"E\n" +
+	"\x0eparent_attempt\x18\b \x01(\rR\rparentAttempt:\x04\xa8\xa6\x1f\x01\"E\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.weft.session.v1.ValueR\x05value\"K\n" +
@@ -3510,15 +3511,15 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x03tag\x18\x04 \x01(\rR\x03tag\x12\x12\n" +
 	"\x04refs\x18\x05 \x01(\fR\x04refs\")\n" +
 	"\x05Abort\x12 \n" +
-	"\vreservation\x18\x01 \x01(\x04R\vreservation\"#\n" +
+	"\vreservation\x18\x01 \x01(\x04R\vreservation\")\n" +
 	"\aObjects\x12\x18\n" +
-	"\aobjects\x18\x01 \x01(\fR\aobjects\"(\n" +
+	"\aobjects\x18\x01 \x01(\fR\aobjects:\x04\xa8\xa6\x1f\x01\".\n" +
 	"\x06Counts\x12\x10\n" +
 	"\x03ids\x18\x01 \x01(\fR\x03ids\x12\f\n" +
-	"\x01n\x18\x02 \x03(\x11R\x01n\"S\n" +
+	"\x01n\x18\x02 \x03(\x11R\x01n:\x04\xa8\xa6\x1f\x01\"Y\n" +
 	"\vObjectValue\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\fR\x06object\x12,\n" +
-	"\x05value\x18\x02 \x01(\v2\x16.weft.session.v1.ValueR\x05value\"P\n" +
+	"\x05value\x18\x02 \x01(\v2\x16.weft.session.v1.ValueR\x05value:\x04\xa8\xa6\x1f\x01\"P\n" +
 	"\x06Cancel\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\x12\x1c\n" +
@@ -3566,7 +3567,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\tStreamEnd\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"\xc5\x02\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"\xcb\x02\n" +
 	"\aExecute\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -3580,7 +3581,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05group\x18\t \x01(\rR\x05group\x12\x14\n" +
 	"\x05begun\x18\n" +
 	" \x01(\bR\x05begun\x12\x10\n" +
-	"\x03job\x18\v \x01(\fR\x03job\"\x8e\x02\n" +
+	"\x03job\x18\v \x01(\fR\x03job:\x04\xa8\xa6\x1f\x01\"\x94\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -3590,7 +3591,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x03ran\x18\x06 \x01(\x04R\x03ran\x12\x14\n" +
 	"\x05items\x18\a \x01(\rR\x05items\x12\"\n" +
 	"\freservations\x18\b \x03(\x04R\freservations\x12\x14\n" +
-	"\x05exits\x18\t \x01(\bR\x05exits\"4\n" +
+	"\x05exits\x18\t \x01(\bR\x05exits:\x04\xa8\xa6\x1f\x01\"4\n" +
 	"\x06Revoke\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\fR\x05tasks\"7\n" +

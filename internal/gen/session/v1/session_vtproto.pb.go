@@ -9,6 +9,7 @@ import (
 	protohelpers "github.com/planetscale/vtprotobuf/protohelpers"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	io "io"
+	sync "sync"
 	unsafe "unsafe"
 )
 
@@ -2898,6 +2899,225 @@ func (m *Answer) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+var vtprotoPool_Value = sync.Pool{
+	New: func() interface{} {
+		return &Value{}
+	},
+}
+
+func (m *Value) ResetVT() {
+	if m != nil {
+		f0 := m.Data[:0]
+		f1 := m.Refs[:0]
+		m.Reset()
+		m.Data = f0
+		m.Refs = f1
+	}
+}
+func (m *Value) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Value.Put(m)
+	}
+}
+func ValueFromVTPool() *Value {
+	return vtprotoPool_Value.Get().(*Value)
+}
+
+var vtprotoPool_Arg = sync.Pool{
+	New: func() interface{} {
+		return &Arg{}
+	},
+}
+
+func (m *Arg) ResetVT() {
+	if m != nil {
+		m.Value.ReturnToVTPool()
+		f0 := m.Object[:0]
+		f1 := m.Objects[:0]
+		for _, mm := range m.Values {
+			mm.ResetVT()
+		}
+		f2 := m.Values[:0]
+		m.Reset()
+		m.Object = f0
+		m.Objects = f1
+		m.Values = f2
+	}
+}
+func (m *Arg) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Arg.Put(m)
+	}
+}
+func ArgFromVTPool() *Arg {
+	return vtprotoPool_Arg.Get().(*Arg)
+}
+
+var vtprotoPool_Submit = sync.Pool{
+	New: func() interface{} {
+		return &Submit{}
+	},
+}
+
+func (m *Submit) ResetVT() {
+	if m != nil {
+		for _, mm := range m.Args {
+			mm.ResetVT()
+		}
+		f0 := m.Args[:0]
+		f1 := m.Parent[:0]
+		f2 := m.Actor[:0]
+		m.Reset()
+		m.Args = f0
+		m.Parent = f1
+		m.Actor = f2
+	}
+}
+func (m *Submit) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Submit.Put(m)
+	}
+}
+func SubmitFromVTPool() *Submit {
+	return vtprotoPool_Submit.Get().(*Submit)
+}
+
+var vtprotoPool_Objects = sync.Pool{
+	New: func() interface{} {
+		return &Objects{}
+	},
+}
+
+func (m *Objects) ResetVT() {
+	if m != nil {
+		f0 := m.Objects[:0]
+		m.Reset()
+		m.Objects = f0
+	}
+}
+func (m *Objects) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Objects.Put(m)
+	}
+}
+func ObjectsFromVTPool() *Objects {
+	return vtprotoPool_Objects.Get().(*Objects)
+}
+
+var vtprotoPool_Counts = sync.Pool{
+	New: func() interface{} {
+		return &Counts{}
+	},
+}
+
+func (m *Counts) ResetVT() {
+	if m != nil {
+		f0 := m.Ids[:0]
+		f1 := m.N[:0]
+		m.Reset()
+		m.Ids = f0
+		m.N = f1
+	}
+}
+func (m *Counts) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Counts.Put(m)
+	}
+}
+func CountsFromVTPool() *Counts {
+	return vtprotoPool_Counts.Get().(*Counts)
+}
+
+var vtprotoPool_ObjectValue = sync.Pool{
+	New: func() interface{} {
+		return &ObjectValue{}
+	},
+}
+
+func (m *ObjectValue) ResetVT() {
+	if m != nil {
+		f0 := m.Object[:0]
+		m.Value.ReturnToVTPool()
+		m.Reset()
+		m.Object = f0
+	}
+}
+func (m *ObjectValue) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_ObjectValue.Put(m)
+	}
+}
+func ObjectValueFromVTPool() *ObjectValue {
+	return vtprotoPool_ObjectValue.Get().(*ObjectValue)
+}
+
+var vtprotoPool_Execute = sync.Pool{
+	New: func() interface{} {
+		return &Execute{}
+	},
+}
+
+func (m *Execute) ResetVT() {
+	if m != nil {
+		f0 := m.Task[:0]
+		for _, mm := range m.Args {
+			mm.ResetVT()
+		}
+		f1 := m.Args[:0]
+		f2 := m.Actor[:0]
+		f3 := m.Job[:0]
+		m.Reset()
+		m.Task = f0
+		m.Args = f1
+		m.Actor = f2
+		m.Job = f3
+	}
+}
+func (m *Execute) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Execute.Put(m)
+	}
+}
+func ExecuteFromVTPool() *Execute {
+	return vtprotoPool_Execute.Get().(*Execute)
+}
+
+var vtprotoPool_Result = sync.Pool{
+	New: func() interface{} {
+		return &Result{}
+	},
+}
+
+func (m *Result) ResetVT() {
+	if m != nil {
+		f0 := m.Task[:0]
+		for _, mm := range m.Returns {
+			mm.ResetVT()
+		}
+		f1 := m.Returns[:0]
+		f2 := m.Reservations[:0]
+		m.Reset()
+		m.Task = f0
+		m.Returns = f1
+		m.Reservations = f2
+	}
+}
+func (m *Result) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Result.Put(m)
+	}
+}
+func ResultFromVTPool() *Result {
+	return vtprotoPool_Result.Get().(*Result)
+}
 func (m *Hello) SizeVT() (n int) {
 	if m == nil {
 		return 0
@@ -7090,7 +7310,7 @@ func (m *Arg) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Value == nil {
-				m.Value = &Value{}
+				m.Value = ValueFromVTPool()
 			}
 			if err := m.Value.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -7193,7 +7413,14 @@ func (m *Arg) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Values = append(m.Values, &Value{})
+			if len(m.Values) == cap(m.Values) {
+				m.Values = append(m.Values, &Value{})
+			} else {
+				m.Values = m.Values[:len(m.Values)+1]
+				if m.Values[len(m.Values)-1] == nil {
+					m.Values[len(m.Values)-1] = &Value{}
+				}
+			}
 			if err := m.Values[len(m.Values)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
@@ -7336,7 +7563,14 @@ func (m *Submit) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Args = append(m.Args, &Arg{})
+			if len(m.Args) == cap(m.Args) {
+				m.Args = append(m.Args, &Arg{})
+			} else {
+				m.Args = m.Args[:len(m.Args)+1]
+				if m.Args[len(m.Args)-1] == nil {
+					m.Args[len(m.Args)-1] = &Arg{}
+				}
+			}
 			if err := m.Args[len(m.Args)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
@@ -8310,7 +8544,7 @@ func (m *Counts) UnmarshalVT(dAtA []byte) error {
 					}
 				}
 				elementCount = count
-				if elementCount != 0 && len(m.N) == 0 {
+				if elementCount != 0 && len(m.N) == 0 && cap(m.N) < elementCount {
 					m.N = make([]int32, 0, elementCount)
 				}
 				for iNdEx < postIndex {
@@ -8450,7 +8684,7 @@ func (m *ObjectValue) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Value == nil {
-				m.Value = &Value{}
+				m.Value = ValueFromVTPool()
 			}
 			if err := m.Value.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -10222,7 +10456,14 @@ func (m *Execute) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Args = append(m.Args, &Arg{})
+			if len(m.Args) == cap(m.Args) {
+				m.Args = append(m.Args, &Arg{})
+			} else {
+				m.Args = m.Args[:len(m.Args)+1]
+				if m.Args[len(m.Args)-1] == nil {
+					m.Args[len(m.Args)-1] = &Arg{}
+				}
+			}
 			if err := m.Args[len(m.Args)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
@@ -10505,7 +10746,14 @@ func (m *Result) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Returns = append(m.Returns, &Value{})
+			if len(m.Returns) == cap(m.Returns) {
+				m.Returns = append(m.Returns, &Value{})
+			} else {
+				m.Returns = m.Returns[:len(m.Returns)+1]
+				if m.Returns[len(m.Returns)-1] == nil {
+					m.Returns[len(m.Returns)-1] = &Value{}
+				}
+			}
 			if err := m.Returns[len(m.Returns)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
@@ -10636,7 +10884,7 @@ func (m *Result) UnmarshalVT(dAtA []byte) error {
 					}
 				}
 				elementCount = count
-				if elementCount != 0 && len(m.Reservations) == 0 {
+				if elementCount != 0 && len(m.Reservations) == 0 && cap(m.Reservations) < elementCount {
 					m.Reservations = make([]uint64, 0, elementCount)
 				}
 				for iNdEx < postIndex {
@@ -14962,7 +15210,7 @@ func (m *Arg) UnmarshalVTUnsafe(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Value == nil {
-				m.Value = &Value{}
+				m.Value = ValueFromVTPool()
 			}
 			if err := m.Value.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -15059,7 +15307,14 @@ func (m *Arg) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Values = append(m.Values, &Value{})
+			if len(m.Values) == cap(m.Values) {
+				m.Values = append(m.Values, &Value{})
+			} else {
+				m.Values = m.Values[:len(m.Values)+1]
+				if m.Values[len(m.Values)-1] == nil {
+					m.Values[len(m.Values)-1] = &Value{}
+				}
+			}
 			if err := m.Values[len(m.Values)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
@@ -15202,7 +15457,14 @@ func (m *Submit) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Args = append(m.Args, &Arg{})
+			if len(m.Args) == cap(m.Args) {
+				m.Args = append(m.Args, &Arg{})
+			} else {
+				m.Args = m.Args[:len(m.Args)+1]
+				if m.Args[len(m.Args)-1] == nil {
+					m.Args[len(m.Args)-1] = &Arg{}
+				}
+			}
 			if err := m.Args[len(m.Args)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
@@ -16158,7 +16420,7 @@ func (m *Counts) UnmarshalVTUnsafe(dAtA []byte) error {
 					}
 				}
 				elementCount = count
-				if elementCount != 0 && len(m.N) == 0 {
+				if elementCount != 0 && len(m.N) == 0 && cap(m.N) < elementCount {
 					m.N = make([]int32, 0, elementCount)
 				}
 				for iNdEx < postIndex {
@@ -16295,7 +16557,7 @@ func (m *ObjectValue) UnmarshalVTUnsafe(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Value == nil {
-				m.Value = &Value{}
+				m.Value = ValueFromVTPool()
 			}
 			if err := m.Value.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -18060,7 +18322,14 @@ func (m *Execute) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Args = append(m.Args, &Arg{})
+			if len(m.Args) == cap(m.Args) {
+				m.Args = append(m.Args, &Arg{})
+			} else {
+				m.Args = m.Args[:len(m.Args)+1]
+				if m.Args[len(m.Args)-1] == nil {
+					m.Args[len(m.Args)-1] = &Arg{}
+				}
+			}
 			if err := m.Args[len(m.Args)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
@@ -18334,7 +18603,14 @@ func (m *Result) UnmarshalVTUnsafe(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Returns = append(m.Returns, &Value{})
+			if len(m.Returns) == cap(m.Returns) {
+				m.Returns = append(m.Returns, &Value{})
+			} else {
+				m.Returns = m.Returns[:len(m.Returns)+1]
+				if m.Returns[len(m.Returns)-1] == nil {
+					m.Returns[len(m.Returns)-1] = &Value{}
+				}
+			}
 			if err := m.Returns[len(m.Returns)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
@@ -18465,7 +18741,7 @@ func (m *Result) UnmarshalVTUnsafe(dAtA []byte) error {
 					}
 				}
 				elementCount = count
-				if elementCount != 0 && len(m.Reservations) == 0 {
+				if elementCount != 0 && len(m.Reservations) == 0 && cap(m.Reservations) < elementCount {
 					m.Reservations = make([]uint64, 0, elementCount)
 				}
 				for iNdEx < postIndex {

@@ -11,6 +11,21 @@ import (
 // ErrClosed is returned by a pool after Close.
 var ErrClosed = errors.New("slab: the pool is closed")
 
+// Reuse is Alloc if that takes no system call: from warm pages.
+func (p *Pool) Reuse(w Writer, size int64) (Extent, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	own := p.writers[w]
+	if own == nil || p.closed {
+		return Extent{}, false
+	}
+	f, r, ok := p.reuse(own, p.Charge(size)/PageSize)
+	if !ok {
+		return Extent{}, false
+	}
+	return f.extent(r), true
+}
+
 // Alloc returns an extent of at least size bytes in a slab of w, its pages
 // populated. Its content is whatever w's process or the kernel left there. The
 // error is a [NoRoomError] or a [NoMemoryError].

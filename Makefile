@@ -62,8 +62,8 @@ lint: ## check style, generated code, go.mod, and that arm64 compiles
 	$(PROTOGEN) -check
 	$(GO) mod tidy -diff
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build $(PKGS)
-	$(GO) -C $(TOOLS) vet ./...
 	$(TOOL) golangci-lint run $(PKGS)
+	cd $(TOOLS) && $(GO) tool golangci-lint run --config ../.golangci.yml ./...
 
 .PHONY: fmt
 fmt: ## format the code

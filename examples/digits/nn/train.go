@@ -34,6 +34,13 @@ func (g *Gradient) Add(n *Network, e Examples, rows []int) {
 	g.Count += len(rows)
 }
 
+// Join adds another gradient.
+func (g *Gradient) Join(other *Gradient) {
+	addScaled(g.Sum, 1, other.Sum)
+	g.Loss += other.Loss
+	g.Count += other.Count
+}
+
 // addOne adds one example: forward, then the error back through the layers.
 func (g *Gradient) addOne(n *Network, params, sums layers, input []float32, label byte) {
 	a := g.scratch

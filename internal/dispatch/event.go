@@ -22,12 +22,12 @@ type EventKind uint8
 
 // What happens at a node's dispatcher.
 const (
-	Enqueue     EventKind = iota + 1 // Task, Attempt, Spec: run it here
+	Enqueue     EventKind = iota + 1 // Task, Attempt, Spec: run it here; with Lease, through the lease this node granted to its owner's node
 	Finished                         // Task, Attempt, Lease, Ran (service time): the lease's oldest task ended
 	Begun                            // Task, Lease: the worker began to run it (sent only for tasks that were pipelined)
-	Blocked                          // Task: it waits in a call to the node and lends its CPU
-	Unblocked                        // Task: it goes on
-	Unqueue                          // Task: take it out if it has not been started
+	Blocked                          // Task, Lease (0: searched for): it waits in a call to the node and lends its CPU; an actor's id when all its methods wait
+	Unblocked                        // Task, Lease (0: searched for): it goes on
+	Unqueue                          // Task, Attempt: take it out if it has not been started
 	TakenBack                        // Tasks, Lease: the worker gave these unstarted tasks back after Revoke
 	WorkerUp                         // Worker, Class: it can take leases
 	WorkerGone                       // Worker: and everything it had
@@ -36,9 +36,9 @@ const (
 	Pressure                         // N: 0 none, 1 admit nothing new
 	Share                            // Class.Job, N: the job's weight (default 1)
 	JobEnd                           // Class.Job: its queue goes
-	Reserve                          // Group, Bundle, Total: set resources aside for a bundle
+	Reserve                          // Group, Bundle, Total, NoWait: set resources aside for a bundle; in order, waiting for them unless NoWait
 	Unreserve                        // Group, Bundle (-1 all)
-	Request                          // Node, Spec, N: another node asks for leases of Spec's key
+	Request                          // Node, Spec, N, NoWait: another node asks for N leases of Spec's key (N < 0: for so many fewer); NoWait: refuse what cannot be had now
 	Extend                           // Lease: its holder uses it
 	Return                           // Lease: its holder gives it back
 	HolderGone                       // Node: its leases end
@@ -58,7 +58,8 @@ type Event struct {
 	Group   id.Group
 	Bundle  int
 	N       int
-	Ran     int64 // nanoseconds
+	NoWait  bool
+	Ran     int64 // nanoseconds; 0 is unknown
 	Spec    *spec.Task
 	Total   resource.Vector
 	Labels  resource.Labels
@@ -81,6 +82,7 @@ const (
 	Grant                              // Node, Lease, Worker, Key
 	Refuse                             // Node, Key, N: not now; Free tells what there is
 	End                                // Node, Lease: the grant is over at the next task boundary
+	Close                              // Worker, Lease: a local lease is over; nothing more will be started on it
 )
 
 // Effect is something the shell must do.

@@ -1,0 +1,182 @@
+package dispatch
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/resource"
+)
+
+// pool is what leases reserve resources from: the node, or one bundle of a
+// placement group. free may be below zero: a task that lent its CPU went on
+// while another used it.
+type pool struct {
+	total resource.Vector
+	free  resource.Vector
+	idle  resource.Vector // of free's complement, what idle leases hold
+	stuck resource.Vector // likewise, what no running task will give back: actors, bundles, blocked tasks
+
+	group  id.Group
+	bundle int
+	gone   bool // the bundle was removed; what comes back goes to the node
+}
+
+// group is a placement group's bundles on this node, by bundle number.
+type group struct {
+	bundles []*pool
+}
+
+func (g *group) find(bundle int) (int, bool) {
+	return slices.BinarySearchFunc(g.bundles, bundle, func(p *pool, b int) int { return cmp.Compare(p.bundle, b) })
+}
+
+// shape is a need for resources that queues share: most programs have few.
+type shape struct {
+	id      int // order of making
+	name    string
+	need    resource.Vector
+	grouped bool // from a bundle: of group; bundle -1 is any
+	group   id.Group
+	bundle  int
+	zero    bool // asks for nothing, so it counts against a limit on such leases
+
+	share   int64 // of the node, in 1/1024 of the resource it takes most of; at least 1
+	refs    int   // queues
+	waiting int   // of them, those that want a lease
+}
+
+// shortage is a resource of which there is not enough.
+type shortage struct {
+	name        string
+	asked, have resource.Amount
+}
+
+const groupResource = "placement group"
+
+// never reports whether s can be satisfied even by an empty node, and if not
+// what is missing.
+func (m *Machine) never(s *shape) (shortage, bool) {
+	if !s.grouped {
+		name, asked, have, missing := m.node.total.Missing(&s.need)
+		return shortage{name, asked, have}, missing && m.sized
+	}
+	g := m.groups[s.group]
+	lack := shortage{name: groupResource, asked: resource.Unit}
+	if g == nil {
+		return lack, true
+	}
+	for _, p := range g.bundles {
+		if s.bundle >= 0 && p.bundle != s.bundle {
+			continue
+		}
+		name, asked, have, missing := p.total.Missing(&s.need)
+		if !missing {
+			return shortage{}, false
+		}
+		lack = shortage{name, asked, have}
+	}
+	return lack, true
+}
+
+// fit returns the pool that has room for s now, and nil if none has. With
+// idle, what idle leases hold counts as room.
+func (m *Machine) fit(s *shape, idle bool) *pool {
+	if s.zero && m.zeroFree <= 0 {
+		return nil
+	}
+	if !s.grouped {
+		if m.node.has(&s.need, idle) {
+			return &m.node
+		}
+		return nil
+	}
+	g := m.groups[s.group]
+	if g == nil {
+		return nil
+	}
+	for _, p := range g.bundles {
+		if (s.bundle < 0 || s.bundle == p.bundle) && p.has(&s.need, idle) {
+			return p
+		}
+	}
+	return nil
+}
+
+func (p *pool) has(need *resource.Vector, idle bool) bool {
+	if !idle {
+		return p.free.Fits(need)
+	}
+	return p.covers(need, &nothing)
+}
+
+var nothing resource.Vector
+
+// covers reports whether need fits into what is free, idle or in extra.
+func (p *pool) covers(need, extra *resource.Vector) bool {
+	for name, a := range need.All {
+		if p.free.Get(name)+p.idle.Get(name)+extra.Get(name) < a {
+			return false
+		}
+	}
+	return true
+}
+
+// attainable reports whether need would fit once every running task ended.
+func (p *pool) attainable(need *resource.Vector) bool {
+	for name, a := range need.All {
+		if p.total.Get(name)-p.stuck.Get(name) < a {
+			return false
+		}
+	}
+	return true
+}
+
+// rivals reports whether need takes something that p lacks for first.
+func (p *pool) rivals(first, need *resource.Vector) bool {
+	for name, a := range first.All {
+		if p.free.Get(name)+p.idle.Get(name) < a && need.Get(name) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// take reserves s's need in p.
+func (m *Machine) take(p *pool, s *shape) {
+	p.free.Sub(&s.need)
+	if s.zero {
+		m.zeroFree--
+	}
+}
+
+// give is the inverse of take.
+func (m *Machine) give(p *pool, s *shape) {
+	p.free.Add(&s.need)
+	if s.zero {
+		m.zeroFree++
+	}
+}
+
+// resize follows a change of the node's resources.
+func (m *Machine) resize(total *resource.Vector) {
+	m.node.free.Sub(&m.node.total)
+	m.node.total = total.Clone()
+	m.node.free.Add(&m.node.total)
+	m.sized = true
+	for _, s := range m.shapes {
+		s.share = m.shareOf(&s.need)
+	}
+}
+
+// shareOf returns the largest fraction of the node's total that need takes,
+// in 1/1024.
+func (m *Machine) shareOf(need *resource.Vector) int64 {
+	share := int64(1)
+	for name, a := range need.All {
+		if t := m.node.total.Get(name); t > 0 {
+			share = max(share, int64(float64(a)/float64(t)*1024))
+		}
+	}
+	return share
+}

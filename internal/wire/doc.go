@@ -1,10 +1,11 @@
 // Package wire has what crosses a process boundary between a program and its
 // node: frames, and the messages of package sessionv1 to and from the types
-// that the rest of Weft uses.
+// that the rest of Weft uses; and Socket, a program's end of a lane, which it
+// reads through a Reader.
 //
 // A frame is a little-endian uint32 length, a byte that says the Kind, and a
 // protobuf message. Reader cuts them out of a stream, AppendFrame makes them;
-// neither allocates once its buffer has its size. Nothing here is concurrent.
+// neither allocates once its buffer has its size. Only Socket is concurrent.
 //
 // A message that was decoded with UnmarshalVTUnsafe shares its frame's memory,
 // so it is valid until the Reader's following Next; the From functions copy

@@ -15,7 +15,7 @@ const MaxFrame = 64 << 20
 // headerSize is the length field's.
 const headerSize = 4
 
-// frameSize is a frame's length on the wire before its body.
+// frameOverhead is what a frame has before its body.
 const frameOverhead = headerSize + 1
 
 // Errors of the framing. They end a lane, for nothing after them can be read.
@@ -86,33 +86,46 @@ func NewReader(r io.Reader) *Reader { return &Reader{r: r, buf: make([]byte, rea
 // Next returns the next frame. body is valid until the following Next. The
 // error is io.EOF between frames and io.ErrUnexpectedEOF inside one.
 func (r *Reader) Next() (kind sessionv1.Kind, body []byte, err error) {
-	if err := r.fill(headerSize); err != nil {
-		return 0, nil, err
+	for {
+		kind, body, size, err := Cut(r.buf[r.start:r.end])
+		if err != nil {
+			return 0, nil, err
+		}
+		if size > 0 && size <= r.end-r.start {
+			r.start += size
+			return kind, body, nil
+		}
+		if err := r.fill(max(size, headerSize)); err != nil {
+			return 0, nil, err
+		}
 	}
-	size := binary.LittleEndian.Uint32(r.buf[r.start:])
+}
+
+// Cut returns the frame at the beginning of b and its size on the wire. A size
+// larger than b says how much the frame needs; 0 that b is too short to tell.
+func Cut(b []byte) (kind sessionv1.Kind, body []byte, size int, err error) {
+	if len(b) < headerSize {
+		return 0, nil, 0, nil
+	}
+	n := binary.LittleEndian.Uint32(b)
 	switch {
-	case size == 0:
-		return 0, nil, ErrFrameEmpty
-	case size > MaxFrame:
-		return 0, nil, fmt.Errorf("%w: its header says %d bytes", ErrFrameTooLarge, size)
+	case n == 0:
+		return 0, nil, 0, ErrFrameEmpty
+	case n > MaxFrame:
+		return 0, nil, 0, fmt.Errorf("%w: its header says %d bytes", ErrFrameTooLarge, n)
 	}
-	if err := r.fill(headerSize + int(size)); err != nil {
-		return 0, nil, err
+	size = headerSize + int(n)
+	if size > len(b) {
+		return 0, nil, size, nil
 	}
-	frame := r.buf[r.start+headerSize : r.start+headerSize+int(size) : r.start+headerSize+int(size)]
-	r.start += headerSize + int(size)
-	return sessionv1.Kind(frame[0]), frame[1:], nil
+	return sessionv1.Kind(b[headerSize]), b[frameOverhead:size:size], size, nil
 }
 
 // Buffered reports whether another complete frame is already in memory, so
 // that Next would not read. A frame that Next will refuse counts.
 func (r *Reader) Buffered() bool {
-	have := r.end - r.start
-	if have < headerSize {
-		return false
-	}
-	size := binary.LittleEndian.Uint32(r.buf[r.start:])
-	return size == 0 || size > MaxFrame || have >= headerSize+int(size)
+	_, _, size, err := Cut(r.buf[r.start:r.end])
+	return err != nil || size > 0 && size <= r.end-r.start
 }
 
 // fill reads until n bytes are there from start on.

@@ -26,20 +26,20 @@ const Layers = `
 	spec < worker
 
 	# metadata: the interface and its adapters
-	id, spec < control < control/mem, control/etcd
+	id, spec < control < control/mem, control/etcd, control/controltest
 
 	# what happened, and views of it
 	id, spec < event < state
 
 	# the one place that wires a node together
 	place, dispatch, own, actor, evict, store, wire < node
-	peer, session, worker, control/mem, event, state < node
+	peer, session, client, worker, control/mem, event, state < node
 	event, slab, store < session, worker, client
 
 	# programs
-	node, client < weft < wefttest
+	node < weft < wefttest
 	leak < wefttest
-	node, client, state, weft, control/etcd < cmd/weft
+	node, weft, control/etcd < cmd/weft
 
 	# the libraries, on the public API only
 	weft < data < train < tune
@@ -47,7 +47,7 @@ const Layers = `
 
 	# users of what is there
 	examples/digits/data, examples/digits/nn, weft < examples/digits
-	weft, sim, node, client, store, slab, wire < bench
+	weft, sim, node < bench
 `
 
 // Packages that nothing but tests imports; they may import anything.

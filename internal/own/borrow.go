@@ -1,0 +1,213 @@
+package own
+
+import (
+	"slices"
+
+	"github.com/weftrun/weft/internal/id"
+)
+
+// borrow makes the record of a foreign object.
+func (m *Machine) borrow(oid id.Object) *borrow {
+	b := m.borrowed[oid]
+	if b == nil {
+		b = &borrow{}
+		b.state = objPending
+		if m.dead[m.Home(oid.Owner())] {
+			b.state, b.gone = objGone, OwnerDied
+		}
+		m.borrowed[oid] = b
+	}
+	return b
+}
+
+// register borrows oid for a use that no sender has announced, as when a
+// program kept the id in a file: this node registers itself.
+func (m *Machine) register(oid id.Object) *borrow {
+	b := m.borrow(oid)
+	if b.tokens == 0 {
+		b.tokens = 1
+		m.send(m.Home(oid.Owner()), Msg{Kind: RefAdd, Object: oid, Node: m.self, N: 1})
+	}
+	return b
+}
+
+// token records that from has registered this node once more as a holder.
+func (m *Machine) token(oid id.Object, from id.Node) *borrow {
+	b := m.borrow(oid)
+	b.tokens++
+	if !b.from.IsZero() && b.from != from {
+		b.several = true
+	}
+	b.from = from
+	return b
+}
+
+// returnTokens tells the owner that this node uses oid no more.
+func (m *Machine) returnTokens(oid id.Object, b *borrow) {
+	delete(m.borrowed, oid)
+	m.clearValue(&b.object)
+	if b.ext != nil {
+		m.pools.putExt(b.ext)
+	}
+	if b.tokens > 0 || b.subscribed {
+		m.send(m.Home(oid.Owner()), Msg{Kind: RefDrop, Object: oid, Node: m.self, N: int(b.tokens)})
+	}
+	m.emit(Effect{Kind: Free, Object: oid})
+}
+
+func (m *Machine) subscribe(oid id.Object, b *borrow) {
+	if b.subscribed {
+		return
+	}
+	b.subscribed = true
+	m.send(m.Home(oid.Owner()), Msg{Kind: Subscribe, Object: oid, Node: m.self})
+}
+
+// require reports whether o's value is there or will be; it starts what has to
+// be done for that.
+func (m *Machine) require(oid id.Object, o *object) bool {
+	switch o.state {
+	case objAvailable:
+		return true
+	case objGone:
+		return false
+	case objNone:
+		return m.revive(oid, o)
+	default: // objPending
+		if b := m.borrowed[oid]; b != nil && &b.object == o {
+			m.subscribe(oid, b)
+		}
+		return true
+	}
+}
+
+// peer handles a message about an object or task of this node, or one that it
+// handed over, or one that it borrowed.
+func (m *Machine) peer(from id.Node, msg *Msg) {
+	about := msg.Node
+	if about.IsZero() {
+		about = from
+	}
+	switch msg.Kind {
+	case Resolved:
+		m.resolvedMsg(msg)
+		return
+	case Release:
+		m.emit(Effect{Kind: Free, Object: msg.Object, Attempt: msg.Attempt})
+		return
+	case StopTask:
+		m.stopMsg(msg)
+		return
+	}
+	if !m.mine(msg.Object.Owner()) {
+		m.forward(from, about, *msg)
+		return
+	}
+	switch msg.Kind {
+	case RefAdd:
+		m.refAdd(msg.Object, about, msg.N)
+	case RefDrop:
+		m.refDrop(msg.Object, about, msg.N)
+	case Subscribe:
+		m.subscribeMsg(msg.Object, about)
+	case CopyMade:
+		m.copyAdded(msg.Object, about)
+	case CopyGone:
+		m.copyLost(msg.Object, about)
+	default:
+		m.unexpected(msg.Task, msg.Object, "a message of an unknown kind")
+	}
+}
+
+// forward passes a message on to the heir of what this node once owned.
+func (m *Machine) forward(from, about id.Node, msg Msg) {
+	home := m.Home(msg.Object.Owner())
+	if home == m.self || home == from {
+		m.unexpected(msg.Task, msg.Object, "a message about what this node does not own")
+		return
+	}
+	msg.Node = about
+	m.send(home, msg)
+}
+
+func (m *Machine) refAdd(oid id.Object, node id.Node, n int) {
+	if m.dead[node] {
+		return
+	}
+	o := m.find(oid)
+	if o == nil && m.notYetKnown(oid) {
+		o = m.obtain(oid)
+	}
+	if o == nil || node == m.self {
+		return // its holder will hear so when it asks
+	}
+	m.using(o)
+	m.count(o, node, int32(n))
+	o.ext.tidy(node)
+}
+
+func (m *Machine) refDrop(oid id.Object, node id.Node, n int) {
+	o := m.find(oid)
+	if o == nil || m.dead[node] {
+		return
+	}
+	m.count(o, node, -int32(n)).subscribed = false
+	o.ext.tidy(node)
+	m.release(oid)
+}
+
+func (m *Machine) subscribeMsg(oid id.Object, node id.Node) {
+	o := m.find(oid)
+	if o == nil && m.notYetKnown(oid) {
+		o = m.obtain(oid)
+	}
+	if o == nil || o.flags&objLocal != 0 || o.state == objNone && !o.needed() {
+		m.send(node, Msg{Kind: Resolved, Object: oid, Node: m.self, Gone: Freed})
+		return
+	}
+	m.count(o, node, 0).subscribed = true
+	m.require(oid, o)
+	if o.state != objPending {
+		m.tell(oid, o, node)
+	}
+}
+
+// resolvedMsg learns from the owner where a borrowed object is.
+func (m *Machine) resolvedMsg(msg *Msg) {
+	oid := msg.Object
+	b := m.borrowed[oid]
+	for _, in := range msg.Return.Inner {
+		m.innerToken(in, msg.Node, b)
+	}
+	if b == nil {
+		return
+	}
+	if msg.Gone != Present {
+		m.vanish(oid, &b.object, msg.Gone)
+		return
+	}
+	r := &msg.Return
+	if r.Where == AtNode && m.dead[r.Node] {
+		return // the owner does not know yet; it will tell
+	}
+	was := b.state
+	b.state, b.gone, b.where, b.node, b.size = objAvailable, Present, r.Where, r.Node, r.Size
+	if was != objAvailable {
+		m.announce(oid, &b.object)
+	}
+}
+
+// innerToken takes a reference that came inside b's value: b holds it.
+func (m *Machine) innerToken(in id.Object, from id.Node, b *borrow) {
+	if !m.mine(in.Owner()) {
+		m.token(in, from)
+	}
+	if b == nil || b.ext != nil && slices.Contains(b.ext.inner, in) {
+		m.later(opRelease, in)
+		return
+	}
+	if m.pin(in) {
+		e := b.more(&m.pools)
+		e.inner = append(e.inner, in)
+	}
+}

@@ -1,6 +1,8 @@
 package actor
 
 import (
+	"time"
+
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/spec"
 )
@@ -193,16 +195,20 @@ func (m *Machine) settle(r *record, fx []Effect) []Effect {
 	return fx
 }
 
-// loosen has r settled at the next Tick. Its failed calls may be retried, and
+// loosen has r settled a little later. Its failed calls may be retried, and
 // until their owner had the time to say so they keep it.
 func (m *Machine) loosen(r *record) {
 	if !r.loose {
 		r.loose = true
 		m.loose = append(m.loose, r)
+		m.settleAt = m.now + patience
 	}
 }
 
-func (m *Machine) tick(fx []Effect) []Effect {
+func (m *Machine) tick(now time.Duration, fx []Effect) []Effect {
+	if now < m.settleAt {
+		return fx
+	}
 	for i := 0; i < len(m.loose); i++ {
 		r := m.loose[i]
 		r.loose = false

@@ -28,6 +28,9 @@ func (o *Options) defaults() {
 	o.Story = 1 << bits.Len(uint(o.Story-1))
 }
 
+// patience is how long an owner may take to say that it retries a failed call.
+const patience = time.Millisecond
+
 // nameKey is a registered name.
 type nameKey struct{ namespace, name string }
 
@@ -47,7 +50,9 @@ type Machine struct {
 	spare    []*caller // for reuse
 	draining []*caller // whose waiting calls fail, a portion in each step
 	drained  int       // how many of draining are done
-	loose    []*record // to be settled at the next Tick: their calls may come Again before
+	loose    []*record // to be settled at settleAt: their calls may come Again before
+	settleAt time.Duration
+	now      time.Duration
 
 	calls slab
 	tasks index
@@ -73,8 +78,17 @@ func New(self id.Node, opts Options) *Machine {
 // More reports whether a step left work behind: the shell steps Tick again.
 func (m *Machine) More() bool { return len(m.draining) > 0 }
 
+// Deadline returns when Tick is next needed, and whether it is at all.
+func (m *Machine) Deadline() (time.Duration, bool) {
+	if m.More() {
+		return 0, true
+	}
+	return m.settleAt, len(m.loose) > 0
+}
+
 // Step takes in ev, which happened at now, and appends to fx what follows.
 func (m *Machine) Step(now time.Duration, ev *Event, fx []Effect) []Effect {
+	m.now = now
 	if ev.Kind != Tick {
 		m.story.add(now, ev)
 	}
@@ -94,7 +108,7 @@ func (m *Machine) Step(now time.Duration, ev *Event, fx []Effect) []Effect {
 	case Create:
 		fx = m.create(ev, fx)
 	case Tick:
-		fx = m.tick(fx)
+		fx = m.tick(now, fx)
 	default:
 		fx = m.life(ev, fx)
 	}

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -15,6 +16,7 @@ type world struct {
 	m      *Machine
 	fx     []Effect
 	ending bool
+	now    time.Duration
 	next   [4]uint64 // sequence number per session
 	actors []id.Actor
 	live   map[id.Actor]bool
@@ -34,7 +36,7 @@ type modelCall struct {
 }
 
 func (w *world) step(ev Event) {
-	w.fx = w.m.Step(0, &ev, w.fx[:0])
+	w.fx = w.m.Step(w.now, &ev, w.fx[:0])
 	fx := append([]Effect(nil), w.fx...)
 	for i := range fx {
 		w.effect(&fx[i])
@@ -242,7 +244,7 @@ func TestRandom(t *testing.T) {
 			"cancel": func(*rapid.T) { w.cancel() },
 			"handle": func(*rapid.T) { w.handle() },
 			"end":    func(*rapid.T) { w.sessionEnd() },
-			"tick":   func(*rapid.T) { w.step(Event{Kind: Tick}) },
+			"tick":   func(*rapid.T) { w.now += patience; w.step(Event{Kind: Tick}) },
 		})
 		w.end()
 	})
@@ -259,6 +261,7 @@ func (w *world) end() {
 	for w.m.More() {
 		w.step(Event{Kind: Tick})
 	}
+	w.now += 2 * patience
 	w.step(Event{Kind: Tick})
 	if len(w.calls) != 0 || len(w.m.List(id.Actor{}, 1)) != 0 {
 		w.t.Fatalf("%d calls unanswered, %d actors left", len(w.calls), len(w.m.List(id.Actor{}, 10)))

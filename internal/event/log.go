@@ -100,6 +100,7 @@ func (l *Log) Node() id.Node { return l.cfg.Node }
 // Name interns a name that many records will have. Past 65,535 of them names
 // are dropped and zero is returned.
 func (l *Log) Name(name string) Name {
+	name = strings.ToValidUTF8(name, "\uFFFD")
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n, ok := l.byName[name]; ok || name == "" {
@@ -216,12 +217,13 @@ func (l *Log) signal() {
 	}
 }
 
-// shorten keeps the beginning and the end of a text that is too long.
+// shorten keeps the beginning and the end of a text that is too long, as valid
+// UTF-8 in memory of its own.
 func shorten(s string) string {
 	const cut = " […] "
-	if len(s) <= MaxText {
-		return strings.Clone(s)
+	if len(s) > MaxText {
+		half := (MaxText - len(cut)) / 2
+		s = s[:half] + cut + s[len(s)-half:]
 	}
-	half := (MaxText - len(cut)) / 2
-	return strings.ToValidUTF8(s[:half], "") + cut + strings.ToValidUTF8(s[len(s)-half:], "")
+	return strings.Clone(strings.ToValidUTF8(s, ""))
 }

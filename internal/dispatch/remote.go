@@ -66,7 +66,20 @@ func (m *Machine) unused(now time.Duration, l *lease) {
 // takesPush reports whether a task that came for l can go through it.
 // Otherwise it queues as if it had been submitted here.
 func (m *Machine) takesPush(l *lease) bool {
-	return l.q.remote() && l.w != nil && !l.ending && l.n <= m.o.MaxDepth && !m.pressure
+	if !l.q.remote() || l.w == nil || l.ending || l.n > m.o.MaxDepth || m.pressure {
+		return false
+	}
+	return !l.q.create || (l.n == 0 && !l.actor)
+}
+
+// pushed starts a task through the lease that its owner's node holds.
+func (m *Machine) pushed(now time.Duration, l *lease, e *entry, prio int, fx []Effect) []Effect {
+	m.unrest(l)
+	if l.q.create {
+		l.owner = e.task
+		m.actors[e.task] = l
+	}
+	return m.start(now, l, e, prio, fx)
 }
 
 // local returns the queue of this node's own tasks with q's key.
@@ -87,7 +100,7 @@ func (m *Machine) extend(now time.Duration, ev *Event) {
 // giveBack ends a lease that its holder has no more work for.
 func (m *Machine) giveBack(now time.Duration, ev *Event, fx []Effect) []Effect {
 	l := m.leases.get(ev.Lease)
-	if l == nil || !l.q.remote() {
+	if l == nil || !l.q.remote() || l.actor {
 		return fx
 	}
 	if l.ending = true; l.n == 0 {
@@ -106,6 +119,9 @@ func (m *Machine) holderGone(now time.Duration, ev *Event, fx []Effect) []Effect
 		m.drop(now, q, nil)
 		for i := len(q.leases) - 1; i >= 0; i-- {
 			l := q.leases[i]
+			if l.actor {
+				continue // it outlives whoever created it; Release ends it
+			}
 			if l.ending = true; l.n == 0 {
 				m.release(now, l)
 			}

@@ -19,8 +19,7 @@ func (m *Machine) enqueue(now time.Duration, ev *Event, fx []Effect) []Effect {
 	e := entry{task: ev.Task, seq: m.seq, attempt: ev.Attempt, fn: t.fn}
 	if ev.Lease != 0 {
 		if l := m.leases.get(ev.Lease); l != nil && m.takesPush(l) {
-			m.unrest(l)
-			return m.start(now, l, &e, ev.Spec.Priority, fx)
+			return m.pushed(now, l, &e, ev.Spec.Priority, fx)
 		}
 	}
 	if n := len(q.idle); n > 0 && q.n == 0 && !m.pressure {
@@ -296,7 +295,7 @@ func (m *Machine) tick(now time.Duration, fx []Effect) []Effect {
 			fx = m.revoke(l, fx)
 		case l.n > 1 && !l.stolen:
 			m.wakeAt(due)
-		case l.n == 0 && l.q.remote() && !l.resting:
+		case l.n == 0 && l.q.remote() && !l.resting && !l.actor:
 			m.unused(now, l)
 		}
 	}

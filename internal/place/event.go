@@ -14,13 +14,13 @@ const (
 	View     EventKind = iota + 1 // Node, Total, Free, Labels, Queued: a node's figures, from the coordinator or with an answer
 	NodeGone                      // Node: dead or left
 	Draining                      // Node: it takes nothing new
-	Runnable                      // Task, Attempt, Spec, Local (argument bytes per node)
+	Runnable                      // Task, Attempt, Spec, Local (argument bytes per node, self included)
 	Granted                       // Node, Lease, Key: a lease asked for
-	Refused                       // Node, Key, N: N of the leases asked for are not to be had
+	Refused                       // Node, Key, N, Never, Better: N of the leases asked for are not to be had (Never: and never will be); Better may name a node with room
 	Revoked                       // Node, Lease: ends at the next task boundary
-	Ended                         // Task, Node, Lease: a task pushed through Lease is over
+	Ended                         // Task, Node, Lease, Ran: a task pushed through Lease is over
 	Unqueue                       // Task: take it out if it has not been pushed
-	GroupAt                       // Group, Nodes: a placement group's bundles lie there (nil: removed)
+	GroupAt                       // Group, Nodes: a placement group's bundles lie there, by bundle number (nil: removed)
 	Tick                          // nothing but the time
 )
 
@@ -41,6 +41,9 @@ type Event struct {
 	Group   id.Group
 	N       int
 	Queued  int
+	Ran     int64 // nanoseconds; 0 is unknown
+	Never   bool
+	Better  id.Node
 	Spec    *spec.Task
 	Total   resource.Vector
 	Free    resource.Vector
@@ -55,8 +58,8 @@ type EffectKind uint8
 // What the shell must do, in order.
 const (
 	Here       EffectKind = iota + 1 // Task, Attempt: give it to this node's dispatcher
-	Ask                              // Node, Key, N, Spec: ask Node for N leases
-	Push                             // Task, Attempt, Node, Lease: send it to run there
+	Ask                              // Node, Key, N, Spec, NoWait: ask Node for N leases, to be refused if it has none now, or else to wait for them
+	Push                             // Task, Attempt, Node, Lease: send it to run there; Lease 0: to queue there like a task of that node
 	GiveBack                         // Node, Lease: no more work for it
 	Infeasible                       // Task, Attempt, Why: no node of a cluster that cannot grow could ever run it
 	Waiting                          // Task, Why: no node can run it now; it waits for one that can
@@ -71,6 +74,7 @@ type Effect struct {
 	Lease   uint64
 	Key     spec.Key
 	N       int
+	NoWait  bool
 	Spec    *spec.Task
 	Why     string
 }

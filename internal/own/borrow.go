@@ -52,7 +52,7 @@ func (m *Machine) returnTokens(oid id.Object, b *borrow) {
 	if b.tokens > 0 || b.subscribed {
 		m.send(m.Home(oid.Owner()), Msg{Kind: RefDrop, Object: oid, Node: m.self, N: int(b.tokens)})
 	}
-	m.emit(Effect{Kind: Free, Object: oid})
+	m.emit(Effect{Kind: Unused, Object: oid})
 }
 
 func (m *Machine) subscribe(oid id.Object, b *borrow) {

@@ -185,13 +185,13 @@ func (m *Machine) sessionEnd(n id.Session, force bool) {
 	var tasks []*task
 	for t := s.head; t != nil; t = t.sesNext {
 		tasks = append(tasks, t)
+		if force && !t.detached() { // the latest first: they wait for the others
+			m.todo = append(m.todo, work{op: opCancel, force: true, recursive: true, object: t.id.Return(0)})
+		}
 	}
 	slices.Reverse(tasks)
 	for _, t := range tasks {
 		s.unlink(t)
-		if force && !t.detached() {
-			m.todo = append(m.todo, work{op: opCancel, force: true, recursive: true, object: t.id.Return(0)})
-		}
 		m.dropOwn(t)
 	}
 	for _, o := range sortedObjects(s.holds) {

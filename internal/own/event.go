@@ -117,7 +117,6 @@ const (
 	ItemReady                        // Task, Object: the next item of a stream can be read
 	StreamEnd                        // Task, N: the stream has N items; with Fault, it broke off after them
 	Free                             // Object: nobody needs it; drop its bytes here
-	FreeCopy                         // Object, Node: likewise at Node
 	FailTask                         // Task, Attempt, Fault, Object (the lost one, for ArgLost): make the error its returns will show; comes before their Ready
 	Retry                            // Task, Attempt (the new one), Fault: an attempt failed and another follows; Runnable comes later
 	Unqueue                          // Task, Attempt: take it out of place, dispatch or the actor's queue if it is there
@@ -126,6 +125,7 @@ const (
 	Forget                           // Task: nothing will need its arguments again; drop its payload
 	Send                             // Node (the receiver), Msg
 	Unexpected                       // Task or Object, Why: a message that a correct peer would not have sent
+	Unused                           // Object: nothing here uses this foreign object any more; a copy in the store may stay until its owner releases it
 )
 
 // Effect is something the shell must do.

@@ -147,19 +147,33 @@ func (m *Machine) rebuild(tid id.Task) {
 		m.abandon(t)
 		return
 	}
-	// Pin before the lineage's hold goes.
-	for _, o := range t.deps.objs {
+	m.pinAgain(t)
+	t.rebuilds++
+	t.attempt++
+	t.systemUsed, t.userUsed, t.oomUsed = 0, 0, 0
+	m.emit(Effect{Kind: Retry, Task: t.id, Attempt: t.attempt})
+	m.await(t)
+}
+
+// pinAgain turns what t's lineage holds into needs of a pending task. A lost
+// argument fails the run; of references that it is only given, those that have
+// gone are left out.
+func (m *Machine) pinAgain(t *task) {
+	d := t.deps
+	before := d.objs
+	for _, o := range before {
 		if obj := m.find(o); obj != nil {
 			m.using(obj)
 			obj.pins++
 		}
 	}
 	m.leaveLineage(t)
-	t.rebuilds++
-	t.attempt++
-	t.systemUsed, t.userUsed, t.oomUsed = 0, 0, 0
-	m.emit(Effect{Kind: Retry, Task: t.id, Attempt: t.attempt})
-	m.await(t)
+	d.objs = d.objs[:d.nargs]
+	for _, o := range before[d.nargs:] {
+		if m.find(o) != nil {
+			d.objs = append(d.objs, o)
+		}
+	}
 }
 
 // abandon gives up what t was to make again.

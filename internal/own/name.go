@@ -19,8 +19,8 @@ var eventNames = []string{
 
 var effectNames = []string{
 	Runnable: "runnable", Ready: "ready", ItemReady: "item-ready", StreamEnd: "stream-end", Free: "free",
-	FreeCopy: "free-copy", FailTask: "fail-task", Retry: "retry", Unqueue: "unqueue", Interrupt: "interrupt",
-	Credit: "credit", Forget: "forget", Send: "send", Unexpected: "unexpected",
+	FailTask: "fail-task", Retry: "retry", Unqueue: "unqueue", Interrupt: "interrupt",
+	Credit: "credit", Forget: "forget", Send: "send", Unexpected: "unexpected", Unused: "unused",
 }
 
 var faultNames = []string{

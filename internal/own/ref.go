@@ -59,7 +59,9 @@ func (m *Machine) hold(s id.Session, oid id.Object, n int) {
 		m.session(s).add(oid, int32(n))
 		o.others += int32(n)
 	}
-	m.require(oid, o)
+	if o.state == objNone {
+		m.revive(oid, o)
+	}
 }
 
 func (s *session) add(o id.Object, n int32) {

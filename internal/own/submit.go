@@ -224,7 +224,7 @@ func (m *Machine) wake(o *object) {
 			continue
 		}
 		if w.task.deps.missing--; w.task.deps.missing == 0 {
-			m.runnable(w.task)
+			m.complete(w.task)
 		}
 	}
 	// The list may be used again, unless something began to wait meanwhile.
@@ -232,6 +232,16 @@ func (m *Machine) wake(o *object) {
 		clear(ws)
 		o.ext.waiters = ws[:0]
 	}
+}
+
+// complete is called when the last argument that t registered for has come.
+// Others may have been lost meanwhile.
+func (m *Machine) complete(t *task) {
+	if t.deps.nargs == 1 || m.argsThere(t) {
+		m.runnable(t)
+		return
+	}
+	m.await(t)
 }
 
 // forget lets the shell drop t's payload.

@@ -4,7 +4,7 @@
 // The nouns: a view such as [Task] is a row, made when somebody asks; a [Source]
 // answers a [Query] with rows, or says with a tree of [Reason]s why something
 // waits. A node is a Source; so is a client of a node's API. [Select] applies a
-// Query to rows, [Table] prints them aligned, [Reason.Text] prints a tree, and
+// Query to rows, [Table] prints them aligned, [Reason.Write] prints a tree, and
 // [Deadlocks] finds those that wait for each other in a [Graph] of waits.
 //
 // A Source may be called concurrently. Everything else here is plain values

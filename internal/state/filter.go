@@ -60,9 +60,10 @@ func Select[T any](q Query, rows iter.Seq[T]) (Rows[T], error) {
 	if page.limit <= 0 {
 		page.limit = DefaultLimit
 	}
-	for row := range rows {
-		if match(row) {
-			page.add(row)
+	var row T // one that escapes, not one a row
+	for row = range rows {
+		if match(&row) {
+			page.add(&row)
 		}
 	}
 	page.cut()
@@ -79,7 +80,7 @@ type page[T any] struct {
 	truncated bool
 }
 
-func (p *page[T]) add(row T) {
+func (p *page[T]) add(row *T) {
 	p.total++
 	key := rowID(row)
 	if p.after != "" && compareIDs(key, p.after) <= 0 {
@@ -89,7 +90,7 @@ func (p *page[T]) add(row T) {
 		p.truncated = true
 		return
 	}
-	p.rows = append(p.rows, row)
+	p.rows = append(p.rows, *row)
 	if len(p.rows) >= 2*p.limit+64 {
 		p.cut()
 	}
@@ -97,35 +98,35 @@ func (p *page[T]) add(row T) {
 
 // cut sorts what there is and drops what is too much.
 func (p *page[T]) cut() {
-	slices.SortFunc(p.rows, func(a, b T) int { return compareIDs(rowID(a), rowID(b)) })
+	slices.SortFunc(p.rows, func(a, b T) int { return compareIDs(rowID(&a), rowID(&b)) })
 	if len(p.rows) > p.limit {
 		p.rows = slices.Delete(p.rows, p.limit, len(p.rows))
 		p.truncated = true
-		p.last = rowID(p.rows[p.limit-1])
+		p.last = rowID(&p.rows[p.limit-1])
 	}
 	if p.rows == nil {
 		p.rows = []T{} // an empty list in JSON, not null
 	}
 }
 
-func rowID(row any) string {
-	switch r := row.(type) {
-	case Task:
+func rowID[T any](row *T) string {
+	switch r := any(row).(type) {
+	case *Task:
 		return r.ID
-	case Actor:
+	case *Actor:
 		return r.ID
-	case Object:
+	case *Object:
 		return r.ID
-	case Worker:
+	case *Worker:
 		return strconv.Itoa(r.ID)
-	case Job:
+	case *Job:
 		return r.ID
-	case Node:
+	case *Node:
 		return r.ID
-	case Group:
+	case *Group:
 		return r.ID
 	}
-	return fmt.Sprint(reflect.ValueOf(row).FieldByName("ID"))
+	return fmt.Sprint(reflect.ValueOf(row).Elem().FieldByName("ID"))
 }
 
 // compareIDs orders hex ids, which have one length, and decimal ones.
@@ -134,7 +135,7 @@ func compareIDs(a, b string) int {
 }
 
 // compile finds the filters' fields once, so that a row costs little.
-func compile[T any](filters []Filter) (func(T) bool, error) {
+func compile[T any](filters []Filter) (func(*T) bool, error) {
 	var tests []func(reflect.Value) bool
 	for _, f := range filters {
 		test, err := f.compile(reflect.TypeFor[T]())
@@ -144,10 +145,10 @@ func compile[T any](filters []Filter) (func(T) bool, error) {
 		tests = append(tests, test)
 	}
 	if len(tests) == 0 {
-		return func(T) bool { return true }, nil
+		return func(*T) bool { return true }, nil
 	}
-	return func(row T) bool {
-		v := reflect.ValueOf(&row).Elem()
+	return func(row *T) bool {
+		v := reflect.ValueOf(row).Elem()
 		for _, test := range tests {
 			if !test(v) {
 				return false

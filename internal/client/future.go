@@ -30,8 +30,9 @@ type Encoded struct {
 // A Future completes once. Waiters that come before wait on a channel of their
 // own; afterwards reading it takes no lock.
 type Future struct {
-	ID   id.Object
-	Sess Session
+	ID    id.Object
+	Sess  Session
+	Codec Codec // of a value by reference that is not a call's result
 
 	Shared  atomic.Bool // the node counts a reference for this process
 	Wanted  atomic.Bool // the node was asked to push the value

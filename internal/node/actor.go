@@ -1,0 +1,342 @@
+package node
+
+import (
+	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/dispatch"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
+	"github.com/weftrun/weft/internal/place"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// instance is a living actor in this process. Calls wait in a mailbox a
+// concurrency group; each mailbox has at most its limit of goroutines.
+type instance struct {
+	n           *Node
+	actor       id.Actor
+	incarnation uint32
+	create      *task
+	self        any
+	main        mailbox
+	groups      map[string]*mailbox
+	stopped     bool
+}
+
+// mailbox is a queue of an actor's calls; under the node's lock.
+type mailbox struct {
+	inst   *instance
+	limit  int
+	active int
+	queue  []*task
+}
+
+// createActor asks the actor machine for the actor that t constructs. It
+// returns the actor that the name stands for, which may be an older one.
+func (n *Node) createActor(t *task, s *session) (id.Actor, error) {
+	n.tasks[t.id] = t
+	mark := len(n.fx.actor)
+	n.stepActor(&actor.Event{Kind: actor.Create, Actor: t.id, Spec: t.spec, Session: t.session, Job: s.job})
+	for _, e := range n.fx.actor[mark:] {
+		switch e.Kind {
+		case actor.NameTaken:
+			delete(n.tasks, t.id)
+			return id.Actor{}, &wire.Error{Code: wire.AlreadyExists, Op: t.spec.Actor.Class, Actor: e.Existing,
+				Message: "the name \"" + t.spec.Actor.Name + "\" is that of actor " + e.Existing.String(),
+				Hint:    "use GetOrCreate, another name, or Kill the old one"}
+		case actor.Found:
+			delete(n.tasks, t.id)
+			return e.Existing, nil
+		}
+	}
+	return t.id, nil
+}
+
+// actorEffect does what the actor machine wants done.
+func (n *Node) actorEffect(e *actor.Effect) {
+	switch e.Kind {
+	case actor.Begin:
+		n.beginActor(e)
+	case actor.Deliver:
+		n.deliver(e)
+	case actor.FailCall:
+		n.failCall(e)
+	case actor.Refuse:
+		n.refuseCall(e)
+	case actor.Stop:
+		n.stopActor(e)
+	case actor.Changed:
+		n.actorChanged(e)
+	}
+}
+
+// beginActor has the constructor run: through own the first time, when its
+// arguments may still be missing, and placed again for a restart.
+func (n *Node) beginActor(e *actor.Effect) {
+	t := n.tasks[e.Actor]
+	if t == nil {
+		return
+	}
+	t.incarnation = e.Incarnation
+	if e.Incarnation > 1 {
+		n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: e.Incarnation, Spec: t.spec})
+		return
+	}
+	ev := n.submission(t)
+	n.submit(t, &ev)
+}
+
+// submission describes t's arguments for own.
+func (n *Node) submission(t *task) own.Event {
+	if t.call == nil {
+		return own.Event{Args: t.enc.deps(n), Inner: t.enc.inner, Parent: t.enc.parent, ParentAttempt: t.enc.parentAttempt}
+	}
+	ev := own.Event{Parent: t.call.Parent, ParentAttempt: t.call.ParentAttempt, Unshared: !n.leaves(t)}
+	ev.Args = n.waitsFor(t.call)
+	if !ev.Unshared {
+		n.local.count(t.call)
+	}
+	return ev
+}
+
+// construct runs t, a constructor, on a goroutine of the new instance.
+func (n *Node) construct(t *task) {
+	a := t.spec.Actor
+	inst := &instance{n: n, actor: t.id, incarnation: t.incarnation, create: t}
+	inst.main = mailbox{inst: inst, limit: max(a.Concurrency, 1)}
+	for name, limit := range a.Groups {
+		if inst.groups == nil {
+			inst.groups = map[string]*mailbox{}
+		}
+		inst.groups[name] = &mailbox{inst: inst, limit: limit}
+	}
+	n.instances[t.id] = inst
+	n.arm(t)
+	n.out.starts = append(n.out.starts, inst.construct)
+}
+
+// construct runs the constructor and reports.
+func (inst *instance) construct() {
+	n, t := inst.n, inst.create
+	var f frame
+	n.perform(t, nil, &f)
+	n.lock()
+	defer n.unlock()
+	if inst.stopped {
+		return
+	}
+	if f.err != nil {
+		n.initFailed(t, f.err)
+		return
+	}
+	t.run, inst.self = nil, f.out[0]
+	n.constructed(t)
+}
+
+// constructed reports that an actor is ready, to its creator only once.
+func (n *Node) constructed(t *task) {
+	n.stepActor(&actor.Event{Kind: actor.Started, Actor: t.id, Incarnation: t.incarnation})
+	if t.incarnation == 1 {
+		n.finish(t, &outcome{results: []client.Result{{}}})
+	}
+}
+
+// initFailed reports that a constructor returned an error.
+func (n *Node) initFailed(t *task, err *wire.Error) {
+	t.death = err
+	n.stepActor(&actor.Event{Kind: actor.InitError, Actor: t.id, Incarnation: t.incarnation})
+}
+
+// kill ends an actor by force.
+func (n *Node) kill(a id.Actor, noRestart bool) {
+	n.stepActor(&actor.Event{Kind: actor.Kill, Actor: a, NoRestart: noRestart})
+}
+
+// deliver gives a call to its actor.
+func (n *Node) deliver(e *actor.Effect) {
+	t := n.tasks[e.Task]
+	if t == nil {
+		n.stepActor(&actor.Event{Kind: actor.Finished, Actor: e.Actor, Incarnation: e.Incarnation, Task: e.Task})
+		return
+	}
+	t.worker, t.incarnation = e.Worker, e.Incarnation
+	n.stepOwn(&own.Event{Kind: own.Started, Task: t.id, Attempt: t.attempt, Node: n.id})
+	if e.Worker != inProcess {
+		n.execute(t, false)
+		return
+	}
+	inst := n.instances[e.Actor]
+	if inst == nil {
+		return
+	}
+	m := &inst.main
+	if g := t.group(); g != "" && inst.groups[g] != nil {
+		m = inst.groups[g]
+	}
+	m.queue = append(m.queue, t)
+	if m.active < m.limit {
+		m.active++
+		n.out.starts = append(n.out.starts, m.run)
+	}
+}
+
+// group is the concurrency group of a method call.
+func (t *task) group() string {
+	if t.call != nil {
+		return t.call.Group
+	}
+	return t.enc.group
+}
+
+// run executes calls until the mailbox is empty.
+func (m *mailbox) run() {
+	inst, n := m.inst, m.inst.n
+	var f frame
+	n.lock()
+	t := m.next()
+	n.unlock()
+	for t != nil {
+		n.perform(t, inst.self, &f)
+		n.lock()
+		t.run = nil
+		n.answered(t, &f.outcome)
+		n.settle()
+		t = m.next()
+		n.unlock()
+	}
+}
+
+// answered reports the end of a method call, wherever it ran.
+func (n *Node) answered(t *task, o *outcome) {
+	n.stepActor(&actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id})
+	if o.exits {
+		n.stepActor(&actor.Event{Kind: actor.Exit, Actor: t.actor})
+	}
+	n.finish(t, o)
+}
+
+// next takes the mailbox's next call; without one the goroutine ends.
+func (m *mailbox) next() *task {
+	for len(m.queue) > 0 && !m.inst.stopped {
+		t := m.queue[0]
+		m.queue[0] = nil
+		m.queue = m.queue[1:]
+		m.inst.n.arm(t)
+		return t
+	}
+	if len(m.queue) == 0 {
+		m.queue = nil
+	}
+	m.active--
+	return nil
+}
+
+// failCall ends a call that its actor did not answer.
+func (n *Node) failCall(e *actor.Effect) {
+	t := n.tasks[e.Task]
+	if t == nil {
+		return
+	}
+	info, known := n.actors.Get(t.actor)
+	dead := !known || info.State == actor.Dead
+	fault := own.ActorDead
+	t.out = &outcome{err: n.actorError(t, e, dead)}
+	switch {
+	case e.Cause == actor.SessionGone:
+		fault = own.Cancelled
+	case !dead && e.MaybeRan:
+		fault = own.ActorMaybe
+	}
+	n.failed(t, fault)
+}
+
+// actorError says what became of a call's actor.
+func (n *Node) actorError(t *task, e *actor.Effect, dead bool) *wire.Error {
+	err := &wire.Error{Code: wire.ActorDied, Op: t.spec.Name, Actor: t.actor, Node: n.id, Message: causeText[e.Cause]}
+	create := n.tasks[t.actor]
+	if create != nil && create.death != nil {
+		err.Stderr, err.Trace = create.death.Stderr, create.death.Trace
+		err.Message += ": " + create.death.Error()
+		err.Err = create.death
+	}
+	if !dead {
+		err.Code = wire.ActorUnavailable
+		err.Hint = "the call may have run; set MaxTaskRetries if it may run twice"
+	} else if e.MaybeRan {
+		err.Hint = "the call had been sent and may have run"
+	}
+	return err
+}
+
+var causeText = map[actor.Cause]string{
+	actor.OutOfScope: "its last handle went out of scope", actor.Killed: "it was killed", actor.Exited: "it ended itself",
+	actor.InitFailed: "its constructor failed", actor.WorkerDied: "its worker process died", actor.NodeDied: "its node died",
+	actor.JobEnded: "its job ended", actor.Unschedulable: "no node can ever hold it", actor.SetupFailed: "its worker could not be started",
+	actor.SessionGone: "the caller's session ended", actor.Unknown: "it had ended before the call was made",
+}
+
+func (n *Node) refuseCall(e *actor.Effect) {
+	t := n.tasks[e.Task]
+	if t == nil {
+		return
+	}
+	t.out = &outcome{err: &wire.Error{Code: wire.PendingCallsLimit, Op: t.spec.Name, Actor: t.actor,
+		Message: "the caller has as many calls outstanding as MaxPending allows", Hint: "wait for some results first"}}
+	n.failed(t, own.ActorDead)
+}
+
+// stopActor ends an incarnation, wherever it lives or waits.
+func (n *Node) stopActor(e *actor.Effect) {
+	t := n.tasks[e.Actor]
+	if e.Node.IsZero() {
+		if t != nil {
+			n.unqueue(t.id, e.Incarnation)
+		}
+		return
+	}
+	if e.Worker != inProcess {
+		n.stopRemoteActor(e)
+		return
+	}
+	inst := n.instances[e.Actor]
+	if inst == nil || inst.incarnation != e.Incarnation {
+		return
+	}
+	delete(n.instances, e.Actor)
+	inst.stopped = true
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.Release, Task: e.Actor})
+	if e.Force {
+		n.cancelCalls(e.Actor)
+	}
+}
+
+// cancelCalls cancels the contexts of an in-process actor's running calls: a
+// goroutine cannot be killed, but it can be told.
+func (n *Node) cancelCalls(a id.Actor) {
+	for _, t := range n.tasks {
+		if (t.actor == a || t.id == a) && t.run != nil {
+			c := t.run
+			n.later(func() { c.Cancel(wire.ActorDied) })
+		}
+	}
+}
+
+// actorChanged records a change of an actor's state.
+func (n *Node) actorChanged(e *actor.Effect) {
+	n.actorRecord(e)
+	if e.State != actor.Dead {
+		return
+	}
+	t := n.tasks[e.Actor]
+	if t == nil {
+		return
+	}
+	err := t.death
+	if err == nil {
+		err = &wire.Error{Code: wire.ActorDied, Op: t.spec.Actor.Class, Actor: e.Actor, Message: causeText[e.Cause]}
+		t.death = err
+	}
+	t.out = &outcome{err: err}
+	n.failed(t, own.ActorDead)
+	n.stepOwn(&own.Event{Kind: own.Retire, Task: t.id})
+}

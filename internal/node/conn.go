@@ -1,0 +1,406 @@
+package node
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/weftrun/weft/internal/client"
+	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
+	proto "github.com/weftrun/weft/internal/session"
+	"github.com/weftrun/weft/internal/spec"
+	"github.com/weftrun/weft/internal/store"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// pushCredit is how many unread bytes a session may leave in its socket's
+// queue before values that it asked for are held back.
+const pushCredit = 4 << 20
+
+// conn is the way out to a session. Messages are queued under the node's lock,
+// in the order of the effects that caused them, and encoded and written by one
+// goroutine at a time without it.
+type conn struct {
+	n *Node
+	s *session
+	c *proto.Conn
+
+	mu       sync.Mutex
+	queue    []outgoing
+	draining bool
+	again    bool // drain was called meanwhile
+	due      bool // in the current batch; under the node's lock
+
+	// Who drains has the rest to itself.
+	held      []outgoing // values past the credit
+	templates map[*spec.Task]uint32
+	execute   sessionv1.Execute
+	value     sessionv1.ObjectValue
+	announced map[store.FileID]bool
+}
+
+func newConn(n *Node, s *session, c *proto.Conn) *conn {
+	return &conn{n: n, s: s, c: c, templates: map[*spec.Task]uint32{}, announced: map[store.FileID]bool{}}
+}
+
+// outgoing is one message: ready-made, or what to make it of.
+type outgoing struct {
+	kind     sessionv1.Kind
+	msg      wire.Message
+	task     *task     // KIND_EXECUTE
+	args     []*object // the objects among its arguments, in order
+	attempt  uint32
+	begun    bool
+	obj      *object // KIND_VALUE, and KIND_ITEM with its index
+	index    int
+	room     store.Location      // KIND_RESERVED: to be announced
+	reserved *sessionv1.Reserved // msg, if room is set
+	loading  *atomic.Int32       // arguments that are being brought back from disk
+}
+
+// send queues o; the current batch drains it.
+func (s *session) send(n *Node, o outgoing) {
+	c := s.conn
+	if c == nil || s.ended {
+		return
+	}
+	c.mu.Lock()
+	c.queue = append(c.queue, o)
+	c.mu.Unlock()
+	if !c.due {
+		c.due = true
+		n.out.conns = append(n.out.conns, c)
+	}
+}
+
+// drain writes what is queued, unless another goroutine is at it, which then
+// does so. It stops at a message whose arguments are still on disk.
+func (c *conn) drain() {
+	c.mu.Lock()
+	if c.draining {
+		c.again = true
+		c.mu.Unlock()
+		return
+	}
+	c.draining = true
+	for {
+		c.again = false
+		batch := c.queue
+		c.queue = nil
+		c.mu.Unlock()
+		done := c.writeAll(batch)
+		c.c.Flush()
+		c.mu.Lock()
+		if done < len(batch) {
+			c.queue = append(batch[done:], c.queue...)
+		}
+		if !c.again && (done < len(batch) || len(c.queue) == 0) {
+			break
+		}
+	}
+	c.draining = false
+	c.mu.Unlock()
+}
+
+// writeAll sends messages in order and returns how many.
+func (c *conn) writeAll(batch []outgoing) int {
+	for i := range batch {
+		o := &batch[i]
+		switch {
+		case o.task != nil:
+			if !c.loaded(o) {
+				return i
+			}
+			c.writeExecute(o)
+		case o.obj != nil:
+			if !c.writeValue(o) {
+				return i
+			}
+		default:
+			if o.reserved != nil {
+				o.reserved.At = c.announce(o.room, true)
+			}
+			c.c.Send(o.kind, o.msg)
+		}
+	}
+	return len(batch)
+}
+
+// loaded has the located arguments of o pinned for the session, and reports
+// whether all of them are in place.
+func (c *conn) loaded(o *outgoing) bool {
+	if o.loading != nil {
+		return o.loading.Load() == 0
+	}
+	for _, e := range o.args {
+		if !e.at {
+			continue
+		}
+		if _, ok, err := c.n.store.TryPin(c.s.id, e.id); ok || err != nil {
+			if err != nil {
+				c.lostArgument(o.task, e.id)
+			}
+			continue
+		}
+		if o.loading == nil {
+			o.loading = new(atomic.Int32)
+		}
+		loading, task := o.loading, o.task
+		loading.Add(1)
+		c.n.store.Pin(c.s.id, e.id, func(_ store.Location, err error) {
+			if err != nil {
+				c.lostArgument(task, e.id)
+			}
+			if loading.Add(-1) == 0 {
+				c.n.spawnHere(c.drain)
+			}
+		})
+	}
+	return o.loading == nil || o.loading.Load() == 0
+}
+
+// lostArgument fails a task whose argument cannot be read back.
+func (c *conn) lostArgument(t *task, o id.Object) {
+	if t == nil {
+		return
+	}
+	c.n.spawnHere(func() {
+		c.n.lock()
+		defer c.n.unlock()
+		c.n.stepOwn(&own.Event{Kind: own.CopyLost, Object: o, Node: c.n.id})
+		c.n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: c.n.id, Fault: own.ArgLost, Object: o})
+	})
+}
+
+// writeExecute sends a task to the worker.
+func (c *conn) writeExecute(o *outgoing) {
+	t, m := o.task, &c.execute
+	m.ResetVT()
+	m.Task, m.Attempt, m.Lease, m.Begun = t.id[:], o.attempt, uint64(t.lease), o.begun
+	m.Job, m.Incarnation = t.spec.Job[:], t.incarnation
+	if owner := t.owner(); !owner.IsZero() {
+		m.Actor = owner[:]
+	}
+	number, known := c.templates[t.spec]
+	if !known {
+		number = uint32(len(c.templates) + 1)
+		c.templates[t.spec] = number
+		m.Template = wire.TemplateToPB(number, t.spec)
+	}
+	m.TemplateId = number
+	m.Group = t.group()
+	if err := c.fillArgs(m, o); err != nil {
+		c.unencodable(t, err)
+		return
+	}
+	c.c.Send(sessionv1.Kind_KIND_EXECUTE, m)
+}
+
+// unencodable ends a task whose arguments cannot leave the process.
+func (c *conn) unencodable(t *task, err error) {
+	c.n.spawnHere(func() {
+		c.n.lock()
+		defer c.n.unlock()
+		c.n.ended(t, &outcome{err: wire.AsError(err, wire.Encode)})
+	})
+}
+
+// fillArgs gives m the argument values.
+func (c *conn) fillArgs(m *sessionv1.Execute, o *outgoing) error {
+	objects := o.args
+	next := func() *object {
+		e := objects[0]
+		objects = objects[1:]
+		return e
+	}
+	if o.task.call == nil {
+		for i := range o.task.enc.args {
+			p, err := c.encodedArg(&o.task.enc.args[i], next)
+			if err != nil {
+				return err
+			}
+			m.Args = append(m.Args, p)
+		}
+		return nil
+	}
+	call := o.task.call
+	for i := range call.Args {
+		p, err := c.callArg(call, i)
+		if err != nil {
+			return argumentError(call.Fn, i, err)
+		}
+		m.Args = append(m.Args, p)
+	}
+	return nil
+}
+
+func (c *conn) encodedArg(a *arg, next func() *object) (*sessionv1.Arg, error) {
+	switch {
+	case a.many:
+		p := &sessionv1.Arg{List: true}
+		for range a.list {
+			v, err := c.objectValue(next())
+			if err != nil {
+				return nil, err
+			}
+			p.Values = append(p.Values, v)
+		}
+		return p, nil
+	case !a.obj.IsZero():
+		v, err := c.objectValue(next())
+		return &sessionv1.Arg{Value: v}, err
+	}
+	return &sessionv1.Arg{Value: wire.ValueToPB(a.val)}, nil
+}
+
+// callArg encodes an argument of an embedded call.
+func (c *conn) callArg(call *client.Call, i int) (*sessionv1.Arg, error) {
+	a, codec := &call.Args[i], call.Fn.Args[i]
+	list, many := a.Val.(client.List)
+	switch {
+	case many:
+		p := &sessionv1.Arg{List: true}
+		elem := codec.(client.Collector).Element()
+		for _, f := range list {
+			v, err := c.futureValue(f, elem)
+			if err != nil {
+				return nil, err
+			}
+			p.Values = append(p.Values, v)
+		}
+		return p, nil
+	case a.Fut != nil:
+		v, err := c.futureValue(a.Fut, codec)
+		return &sessionv1.Arg{Value: v}, err
+	}
+	v, err := codec.Encode(c.n.local, a.Val)
+	return &sessionv1.Arg{Value: wire.ValueToPB(v)}, err
+}
+
+// futureValue encodes the value of an object of this process.
+func (c *conn) futureValue(f *client.Future, codec client.Codec) (*sessionv1.Value, error) {
+	res := f.Result()
+	if res.Enc != nil {
+		return wire.ValueToPB(res.Enc.Value), res.Err
+	}
+	v, err := codec.Encode(c.n.local, res.Val)
+	return wire.ValueToPB(v), err
+}
+
+// objectValue is an object's value for this session: inline, or where it is
+// pinned for the session.
+func (c *conn) objectValue(e *object) (*sessionv1.Value, error) {
+	switch {
+	case e.at:
+		return c.locatedValue(e)
+	case e.res.Err != nil:
+		return &sessionv1.Value{Error: wire.ErrorToPB(wire.AsError(e.res.Err, wire.Internal))}, nil
+	case e.res.Enc != nil:
+		return wire.ValueToPB(e.res.Enc.Value), nil
+	case e.codec == nil:
+		return &sessionv1.Value{}, nil
+	}
+	v, err := e.codec.Encode(c.n.local, e.res.Val)
+	return wire.ValueToPB(v), err
+}
+
+// locatedValue describes a pinned object.
+func (c *conn) locatedValue(e *object) (*sessionv1.Value, error) {
+	at, ok, err := c.n.store.TryPin(c.s.id, e.id)
+	if err != nil || !ok {
+		return nil, &wire.Error{Code: wire.ObjectLost, Op: "read " + e.id.String(), Err: err}
+	}
+	c.n.store.Unpin(c.s.id, e.id, 1)
+	return &sessionv1.Value{Tag: uint32(e.tag), Size: uint64(e.size), At: c.announce(at, false), Refs: wire.PackObjects(nil, e.refs...)}, nil
+}
+
+// announce sends the file of a location to the session, the first time.
+func (c *conn) announce(at store.Location, writable bool) *sessionv1.Location {
+	if !c.announced[at.File] {
+		if f, size, err := c.n.store.File(at.File, writable); err == nil {
+			c.announced[at.File] = true
+			c.c.SendSlab(uint32(at.File), uint64(size), writable, int(f.Fd()))
+		}
+	}
+	return &sessionv1.Location{Slab: uint32(at.File), Offset: uint64(at.Offset), Size: uint64(at.Size)}
+}
+
+// writeValue pushes a value that the session asked for. Past its credit it is
+// held back; while its bytes are on disk it is not written, and false returned.
+func (c *conn) writeValue(o *outgoing) bool {
+	if c.c.Buffered() > pushCredit {
+		c.hold(*o)
+		return true
+	}
+	if o.obj.at {
+		o.args = []*object{o.obj}
+		if !c.loaded(o) {
+			return false
+		}
+	}
+	v, err := c.objectValue(o.obj)
+	if err != nil {
+		v = &sessionv1.Value{Error: wire.ErrorToPB(wire.AsError(err, wire.Encode))}
+	}
+	if o.kind == sessionv1.Kind_KIND_ITEM {
+		t := o.obj.id.Task()
+		c.c.Send(o.kind, &sessionv1.Item{Task: t[:], Index: uint32(o.index), Value: v})
+		return true
+	}
+	c.value.Object, c.value.Value = o.obj.id[:], v
+	c.c.Send(sessionv1.Kind_KIND_VALUE, &c.value)
+	return true
+}
+
+// hold keeps a value until the socket has drained.
+func (c *conn) hold(o outgoing) {
+	c.held = append(c.held, o)
+	if len(c.held) > 1 {
+		return
+	}
+	c.c.OnDrain(pushCredit/2, func() {
+		c.n.lock()
+		defer c.n.unlock()
+		held := c.held
+		c.held = nil
+		for _, o := range held {
+			c.s.send(c.n, o)
+		}
+	})
+}
+
+// execute queues a task for its process worker.
+func (n *Node) execute(t *task, begun bool) {
+	s := n.workerSession(t.worker)
+	if s == nil {
+		return
+	}
+	o := outgoing{kind: sessionv1.Kind_KIND_EXECUTE, task: t, attempt: t.attempt, begun: begun}
+	if t.spec.Kind == spec.KindCreate {
+		o.attempt = t.incarnation
+	}
+	if t.enc != nil {
+		for i := range t.enc.args {
+			a := &t.enc.args[i]
+			for _, oid := range a.list {
+				o.args = append(o.args, n.objects[oid])
+			}
+			if !a.obj.IsZero() {
+				o.args = append(o.args, n.objects[a.obj])
+			}
+		}
+	}
+	s.worker.tasks[t.id] = t
+	s.send(n, o)
+}
+
+// pushValue queues the value of a ready object.
+func (n *Node) pushValue(s *session, e *object) {
+	s.send(n, outgoing{kind: sessionv1.Kind_KIND_VALUE, obj: e})
+}
+
+// pushReady queues the news that an object is ready.
+func (n *Node) pushReady(s *session, o id.Object) {
+	s.send(n, outgoing{kind: sessionv1.Kind_KIND_READY, msg: &sessionv1.Objects{Objects: o[:]}})
+}

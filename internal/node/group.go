@@ -1,0 +1,87 @@
+package node
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/weftrun/weft/internal/dispatch"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/place"
+	"github.com/weftrun/weft/internal/spec"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// group is a placement group on this node.
+type group struct {
+	id       id.Group
+	spec     *spec.Group
+	session  id.Session
+	reserved int
+	failed   bool
+	answer   func(error)
+}
+
+// createGroup reserves g's bundles and answers once all of them are.
+func (n *Node) createGroup(g id.Group, s *spec.Group, by id.Session, answer func(error)) {
+	if n.closed {
+		answer(errClosed())
+		return
+	}
+	view := place.NodeView{Node: n.id, Total: n.total, Free: n.total, Labels: n.cfg.Labels}
+	if _, err := place.PlanGroup([]place.NodeView{view}, s); err != nil {
+		answer(&wire.Error{Code: wire.Unschedulable, Op: "placement group", Message: err.Error(),
+			Hint: "ask for less, or start the node with more"})
+		return
+	}
+	n.groups[g] = &group{id: g, spec: s, session: by, answer: answer}
+	for i := range s.Bundles {
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Reserve, Group: g, Bundle: i, Total: s.Bundles[i].Resources})
+	}
+	nodes := make([]id.Node, len(s.Bundles))
+	for i := range nodes {
+		nodes[i] = n.id
+	}
+	n.stepPlace(&place.Event{Kind: place.GroupAt, Group: g, Nodes: nodes})
+}
+
+// groupAnswer notes a bundle that is reserved, or can never be.
+func (n *Node) groupAnswer(e *dispatch.Effect) {
+	g := n.groups[e.Group]
+	if g == nil || g.failed {
+		return
+	}
+	if e.Kind == dispatch.Unreservable {
+		g.failed = true
+		g.answer(&wire.Error{Code: wire.Unschedulable, Op: "placement group",
+			Message: fmt.Sprintf("bundle %d asks for %s=%s; there is %s", e.Bundle, e.Resource, e.Asked, e.Have)})
+		n.removeGroup(g.id)
+		return
+	}
+	if g.reserved++; g.reserved == len(g.spec.Bundles) {
+		g.answer(nil)
+	}
+}
+
+// removeGroup gives a group's resources back.
+func (n *Node) removeGroup(g id.Group) {
+	if n.groups[g] == nil {
+		return
+	}
+	delete(n.groups, g)
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.Unreserve, Group: g, Bundle: -1})
+	n.stepPlace(&place.Event{Kind: place.GroupAt, Group: g})
+}
+
+// removeGroupsOf removes the groups of a session that ended, in order of id.
+func (n *Node) removeGroupsOf(s id.Session) {
+	var gone []id.Group
+	for gid, g := range n.groups {
+		if g.session == s && !g.spec.Detached {
+			gone = append(gone, gid)
+		}
+	}
+	sort.Slice(gone, func(i, j int) bool { return gone[i].String() < gone[j].String() })
+	for _, g := range gone {
+		n.removeGroup(g)
+	}
+}

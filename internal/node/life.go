@@ -1,0 +1,260 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/dispatch"
+	"github.com/weftrun/weft/internal/event"
+	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
+	"github.com/weftrun/weft/internal/place"
+	"github.com/weftrun/weft/internal/resource"
+	proto "github.com/weftrun/weft/internal/session"
+	"github.com/weftrun/weft/internal/store"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// New makes a node. It opens nothing before Start.
+func New(cfg Config) (*Node, error) {
+	total, err := capacity(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, start: time.Now(), total: total, out: &batch{},
+		tasks: map[id.Task]*task{}, objects: map[id.Object]*object{}, sessions: map[id.Session]*session{},
+		leases: map[dispatch.Lease]*lease{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
+		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, nextWorker: inProcess}
+	rand.Read(n.id[:])
+	if n.cfg.Job.IsZero() {
+		rand.Read(n.cfg.Job[:])
+	}
+	if n.cfg.Namespace == "" {
+		n.cfg.Namespace = n.cfg.Job.String()
+	}
+	n.where = fmt.Sprintf("pid %d", os.Getpid())
+	n.events = event.New(event.Config{Start: n.start, Node: n.id})
+	n.own = own.New(n.id, own.Options{})
+	n.place = place.New(n.id, place.Options{Fixed: true})
+	n.dispatch = dispatch.New(dispatch.Options{})
+	n.actors = actor.New(n.id, actor.Options{})
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n, nil
+}
+
+// ID is the node's id, new with every start.
+func (n *Node) ID() id.Node { return n.id }
+
+// Start makes the node's resources available and serves cfg.Socket if there is
+// one. The end of ctx during Start abandons it; afterwards only Close ends a node.
+func (n *Node) Start(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := n.open(); err != nil {
+		n.cancel()
+		n.closeFiles()
+		return err
+	}
+	n.lock()
+	n.timer = time.AfterFunc(time.Hour, n.tick)
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.Capacity, Total: n.total, Labels: n.cfg.Labels})
+	n.stepPlace(&place.Event{Kind: place.View, Node: n.id, Total: n.total, Free: n.total, Labels: n.cfg.Labels})
+	n.events.Note(n.now, event.Record{Kind: event.NodeStarted, ID: event.IDOf(n.id)}, n.cfg.Socket)
+	n.unlock()
+	return nil
+}
+
+// open makes what the node needs outside its memory.
+func (n *Node) open() (err error) {
+	if n.dir = n.cfg.Dir; n.dir == "" {
+		if n.dir, err = os.MkdirTemp("", "weft-"); err != nil {
+			return fmt.Errorf("weft: the node's folder: %w", err)
+		}
+	}
+	spill := n.cfg.SpillDir
+	if spill == "" {
+		spill = filepath.Join(n.dir, "spill")
+	}
+	disk, err := store.NewDir(spill)
+	if err != nil {
+		return err
+	}
+	n.store, err = store.New(store.Config{Node: n.id, Limit: n.cfg.StoreBytes, Disk: disk, DiskLimit: n.cfg.SpillBytes,
+		Now: func() time.Duration { return time.Since(n.start) }, Log: n.cfg.Log})
+	if err != nil {
+		return err
+	}
+	if n.server, err = proto.NewServer(proto.Config{Accept: n.welcomeDriver}); err != nil {
+		return err
+	}
+	if n.cfg.Socket != "" {
+		return n.server.Listen(n.cfg.Socket)
+	}
+	return nil
+}
+
+// capacity completes cfg and returns what the node has.
+func capacity(cfg *Config) (resource.Vector, error) {
+	total, err := resource.FromMap(cfg.Resources)
+	if err != nil {
+		return total, &wire.Error{Code: wire.Invalid, Op: "start node", Message: err.Error()}
+	}
+	if cfg.StoreBytes < 0 || cfg.SpillBytes < 0 || cfg.MemoryLimit < 0 {
+		return total, &wire.Error{Code: wire.Invalid, Op: "start node", Message: "a size in bytes is negative"}
+	}
+	if cfg.MemoryLimit == 0 {
+		cfg.MemoryLimit = memoryLimit()
+	}
+	if cfg.StoreBytes == 0 {
+		cfg.StoreBytes = cfg.MemoryLimit * 3 / 10
+	}
+	if _, given := cfg.Resources[resource.CPU]; !given {
+		total.CPU = resource.Amount(runtime.NumCPU()) * resource.Unit
+	}
+	if _, given := cfg.Resources[resource.Memory]; !given {
+		total.Memory = resource.Amount(max(cfg.MemoryLimit-cfg.StoreBytes, 0)) * resource.Unit
+	}
+	return total, nil
+}
+
+// welcomeDriver accepts a driver: a new session and a job of its own.
+func (n *Node) welcomeDriver(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, *sessionv1.Welcome, error) {
+	if m.Role != "driver" {
+		return nil, nil, &wire.Error{Code: wire.Unauthenticated, Op: "hello",
+			Message: fmt.Sprintf("role %q at the socket of drivers", m.Role)}
+	}
+	exe, _ := c.Executable() // without it, tasks fail with the reason when a worker is to be started
+	n.lock()
+	defer n.unlock()
+	if n.closed {
+		return nil, nil, errClosed()
+	}
+	s := n.newSession()
+	rand.Read(s.job[:])
+	s.program, s.pid = strings.Clone(m.Name), c.Peer().PID
+	if s.namespace = strings.Clone(m.Namespace); s.namespace == "" {
+		s.namespace = s.job.String()
+	}
+	s.attach(n, c)
+	n.jobs[s.job] = &job{id: s.job, session: s, exe: exe, name: s.program, started: time.Now()}
+	n.events.Note(n.now, event.Record{Kind: event.JobStarted, Job: s.job}, s.program)
+	return &handler{n: n, s: s}, n.welcome(s), nil
+}
+
+// attach gives the session its connection.
+func (s *session) attach(n *Node, c *proto.Conn) { s.conn = newConn(n, s, c) }
+
+// endJob ends what belongs to a driver's job.
+func (n *Node) endJob(s *session) {
+	n.stepActor(&actor.Event{Kind: actor.JobEnd, Job: s.job})
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.JobEnd, Class: dispatch.Class{Job: s.job}})
+	n.settle()
+	n.killAll(s.job)
+	n.events.Note(n.now, event.Record{Kind: event.JobEnded, Job: s.job}, s.program)
+	if j := n.jobs[s.job]; j != nil && j.exe != nil && !n.jobNeeded(s.job) {
+		_ = j.exe.Close()
+		j.exe = nil
+	}
+	if !n.jobNeeded(s.job) {
+		delete(n.jobs, s.job)
+	}
+}
+
+// jobNeeded reports whether detached actors of a job may need new workers.
+func (n *Node) jobNeeded(j id.Job) bool {
+	for _, p := range n.workers {
+		if p.class.Job == j && n.hostsDetached(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Close ends the node: its sessions, tasks, actors, workers and files. When it
+// returns nothing of the node is left. The end of ctx stops the waiting, not
+// the ending.
+func (n *Node) Close(ctx context.Context) error {
+	n.lock()
+	if n.closed {
+		n.unlock()
+		return nil
+	}
+	n.events.Note(n.now, event.Record{Kind: event.NodeStopping, ID: event.IDOf(n.id)}, "Close")
+	sessions := make([]*session, 0, len(n.sessions))
+	for _, s := range n.sessions {
+		sessions = append(sessions, s)
+	}
+	n.unlock()
+	for _, s := range sessions {
+		if s.worker == nil {
+			n.endSession(s)
+		}
+	}
+	n.shut()
+	done := make(chan struct{})
+	go func() {
+		n.running.Wait()
+		n.closeFiles()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// shut stops everything that could begin something new.
+func (n *Node) shut() {
+	n.lock()
+	n.failLeft()
+	n.settle()
+	n.closed = true
+	n.timer.Stop()
+	n.killAll(id.Job{})
+	n.unlock()
+	n.cancel()
+	if n.server != nil {
+		n.server.Close()
+	}
+}
+
+// failLeft completes the futures of what is still there: nobody else will.
+func (n *Node) failLeft() {
+	for _, t := range n.tasks {
+		if t.run != nil {
+			n.later(func() { t.run.Cancel(wire.Closed) })
+		}
+		if t.call != nil {
+			failAll(t.call, errClosed())
+		}
+		if s := t.stream; s != nil {
+			s.drop()
+		}
+	}
+	for _, e := range n.objects {
+		for _, f := range e.futures {
+			f.Complete(closedResult())
+		}
+	}
+}
+
+// closeFiles gives memory and disk back.
+func (n *Node) closeFiles() {
+	if n.store != nil {
+		_ = n.store.Close()
+	}
+	if n.cfg.Dir == "" && n.dir != "" {
+		_ = os.RemoveAll(n.dir)
+	}
+}

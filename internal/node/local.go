@@ -1,0 +1,364 @@
+package node
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/dispatch"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
+	"github.com/weftrun/weft/internal/spec"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// Local is the embedded session: the node's own process is its client, and a
+// call is a function call. Values pass by reference.
+//
+// The results of calls that run in this process are Unshared: they live in
+// their Futures and are ordinary garbage. They become objects that own counts
+// when their id first leaves the process.
+type Local struct {
+	n    *Node
+	info client.Info
+	seq  atomic.Uint64
+}
+
+var _ client.Session = (*Local)(nil)
+
+// Local opens the embedded session. A node has one.
+func (n *Node) Local() (*Local, error) {
+	n.lock()
+	defer n.unlock()
+	if n.closed {
+		return nil, errClosed()
+	}
+	if n.local == nil {
+		s := n.newSession()
+		n.local = &Local{n: n, info: client.Info{Node: n.id, Job: n.cfg.Job, Session: s.id, Embedded: true}}
+		s.job, s.namespace = n.cfg.Job, n.cfg.Namespace
+		n.jobs[s.job] = &job{id: s.job, session: s, started: time.Now()}
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerUp, Worker: inProcess, Class: dispatch.Class{Job: s.job}})
+	}
+	return n.local, nil
+}
+
+// Info implements client.Session.
+func (l *Local) Info() client.Info { return l.info }
+
+// NewTask implements client.Session.
+func (l *Local) NewTask() id.Task {
+	return id.NewTask(l.info.Node, id.Seq(l.info.Session, l.seq.Add(1)))
+}
+
+// Submit implements client.Session.
+func (l *Local) Submit(ctx context.Context, c *client.Call) {
+	t := l.task(c)
+	if c.Spec.Kind == spec.KindCreate {
+		if _, err := l.create(t); err != nil {
+			failAll(c, err)
+		}
+	} else if err := l.submit(t); err != nil {
+		failAll(c, err)
+	}
+	l.watchContext(ctx, t.id)
+}
+
+func (l *Local) task(c *client.Call) *task {
+	return &task{id: c.Task, session: l.info.Session, spec: c.Spec, call: c, actor: c.Actor}
+}
+
+// submit hands t to the machines.
+func (l *Local) submit(t *task) error {
+	n := l.n
+	n.lock()
+	if n.closed {
+		n.mu.Unlock()
+		return errClosed()
+	}
+	ev := own.Event{Parent: t.call.Parent, ParentAttempt: t.call.ParentAttempt, Unshared: !n.leaves(t)}
+	ev.Args = n.waitsFor(t.call)
+	if !ev.Unshared {
+		l.count(t.call)
+	}
+	n.submit(t, &ev)
+	n.unlock()
+	return nil
+}
+
+// leaves reports whether t runs in another process.
+func (n *Node) leaves(t *task) bool {
+	if t.spec.Kind == spec.KindMethod {
+		c := n.tasks[t.actor]
+		return c != nil && c.spec.Isolated
+	}
+	return t.spec.Isolated
+}
+
+// count has the session's reference to each return of c dropped when its
+// Future is garbage.
+func (l *Local) count(c *client.Call) {
+	for _, f := range c.Rets {
+		l.counted(f)
+	}
+}
+
+func (l *Local) counted(f *client.Future) {
+	f.Shared.Store(true)
+	runtime.AddCleanup(f, l.drop, f.ID)
+}
+
+// drop is called when nothing in this process refers to o any more.
+func (l *Local) drop(o id.Object) {
+	l.n.lock()
+	l.n.stepOwn(&own.Event{Kind: own.Drop, Object: o, Session: l.info.Session, N: 1})
+	l.n.unlock()
+}
+
+// waitsFor lists the objects among c's arguments that have no value yet.
+func (n *Node) waitsFor(c *client.Call) []id.Object {
+	deps := n.scratch[:0]
+	for i := range c.Args {
+		if f := c.Args[i].Fut; f != nil {
+			deps = appendPending(deps, f)
+		} else if list, ok := c.Args[i].Val.(client.List); ok {
+			for _, f := range list {
+				deps = appendPending(deps, f)
+			}
+		}
+	}
+	n.scratch = deps
+	return deps
+}
+
+func appendPending(deps []id.Object, f *client.Future) []id.Object {
+	if f.Ready() {
+		return deps
+	}
+	return append(deps, f.ID)
+}
+
+// watchContext cancels a task when ctx ends. The context of a running task
+// needs no watching: cancelling it reaches its children anyway.
+func (l *Local) watchContext(ctx context.Context, t id.Task) {
+	if ctx.Done() == nil || client.IsTaskContext(ctx) {
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { l.Cancel(t, false, true) })
+	l.n.lock()
+	if task := l.n.tasks[t]; task != nil {
+		task.unwatch = stop
+		stop = nil
+	}
+	l.n.unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// SubmitStream implements client.Session.
+func (l *Local) SubmitStream(ctx context.Context, c *client.Call) client.Stream {
+	t := l.task(c)
+	s := newStream(l.n, t)
+	t.stream = s
+	if err := l.submit(t); err != nil {
+		s.fail(err)
+		return s
+	}
+	l.watchContext(ctx, t.id)
+	return s
+}
+
+// CreateNamed implements client.Session.
+func (l *Local) CreateNamed(_ context.Context, c *client.Call) (client.ActorInfo, error) {
+	if c.Spec.Actor.Namespace == "" {
+		c.Spec.Actor.Namespace = l.n.cfg.Namespace
+	}
+	found, err := l.create(l.task(c))
+	return client.ActorInfo{Actor: found, Class: c.Spec.Actor.Class}, err
+}
+
+// create asks the actor machine for an actor; Begin submits its constructor.
+func (l *Local) create(t *task) (id.Actor, error) {
+	n := l.n
+	n.lock()
+	defer n.unlock()
+	if n.closed {
+		return id.Actor{}, errClosed()
+	}
+	return n.createActor(t, n.sessions[t.session])
+}
+
+// Put implements client.Session.
+func (l *Local) Put(_ context.Context, f *client.Future, v any, codec client.Codec) error {
+	f.Codec = codec
+	f.Complete(client.Result{Val: v})
+	return nil
+}
+
+// Adopt implements client.Session.
+func (l *Local) Adopt(o id.Object) *client.Future {
+	n := l.n
+	f := &client.Future{ID: o, Sess: l}
+	f.Wanted.Store(true)
+	l.counted(f)
+	n.lock()
+	defer n.unlock()
+	n.stepOwn(&own.Event{Kind: own.Hold, Object: o, Session: l.info.Session, N: 1})
+	n.wait(o, func(e *object) { e.futures = append(e.futures, f) })
+	return f
+}
+
+// wait adds a waiter for o's value, or has it answered at once.
+func (n *Node) wait(o id.Object, add func(*object)) {
+	e := n.object(o)
+	add(e)
+	if e.ready {
+		n.tell(e)
+		return
+	}
+	n.stepOwn(&own.Event{Kind: own.Want, Object: o})
+}
+
+// Share implements client.Session.
+func (l *Local) Share(f *client.Future) {
+	if f.Shared.Load() {
+		return
+	}
+	n := l.n
+	n.lock()
+	defer n.unlock()
+	if f.Shared.Load() || n.closed {
+		return
+	}
+	l.counted(f)
+	n.stepOwn(&own.Event{Kind: own.Share, Object: f.ID, Session: l.info.Session, Return: own.Return{Object: f.ID, Node: n.id}})
+	if f.Ready() {
+		e := n.object(f.ID)
+		e.ready, e.res, e.codec = true, *f.Result(), f.Codec
+	}
+}
+
+// Want implements client.Session: results come without being asked for.
+func (l *Local) Want(...*client.Future) {}
+
+// Watch implements client.Session.
+func (l *Local) Watch(fs []*client.Future, ready func(int)) (stop func()) {
+	var stopped atomic.Bool
+	for i, f := range fs {
+		f.OnDone(func() {
+			if !stopped.Load() {
+				ready(i)
+			}
+		})
+	}
+	return func() { stopped.Store(true) }
+}
+
+// Blocked implements client.Session.
+func (l *Local) Blocked(ctx context.Context) (resume func()) {
+	run := client.FromContext(ctx)
+	if run == nil || run.Task.IsZero() {
+		return func() {}
+	}
+	l.n.blocked(run.Task, true)
+	return func() { l.n.blocked(run.Task, false) }
+}
+
+// Cancel implements client.Session.
+func (l *Local) Cancel(t id.Task, force, recursive bool) {
+	l.n.lock()
+	defer l.n.unlock()
+	l.n.stepOwn(&own.Event{Kind: own.Cancel, Task: t, Force: force, Recursive: recursive})
+}
+
+// Kill implements client.Session.
+func (l *Local) Kill(a id.Actor, noRestart bool) {
+	l.n.lock()
+	defer l.n.unlock()
+	l.n.kill(a, noRestart)
+}
+
+// Lookup implements client.Session.
+func (l *Local) Lookup(_ context.Context, namespace, name string) (client.ActorInfo, error) {
+	l.n.lock()
+	defer l.n.unlock()
+	if namespace == "" {
+		namespace = l.n.cfg.Namespace
+	}
+	return l.n.lookup(l.info.Session, namespace, name)
+}
+
+// lookup finds a named actor and gives the session a handle on it.
+func (n *Node) lookup(s id.Session, namespace, name string) (client.ActorInfo, error) {
+	a, ok := n.actors.Find(namespace, name)
+	if !ok {
+		return client.ActorInfo{}, &wire.Error{Code: wire.NotFound, Op: "lookup " + name,
+			Message: "no living actor has this name in namespace \"" + namespace + "\"",
+			Hint:    "`weft list actors` shows all of them"}
+	}
+	info, _ := n.actors.Get(a)
+	n.stepActor(&actor.Event{Kind: actor.Handle, Actor: a, Session: s, N: 1})
+	return client.ActorInfo{Actor: a, Class: info.Spec.Actor.Class}, nil
+}
+
+// Handle implements client.Session.
+func (l *Local) Handle(a id.Actor, count int) {
+	l.n.lock()
+	defer l.n.unlock()
+	if !l.n.closed {
+		l.n.stepActor(&actor.Event{Kind: actor.Handle, Actor: a, Session: l.info.Session, N: count})
+	}
+}
+
+// CreateGroup implements client.Session.
+func (l *Local) CreateGroup(ctx context.Context, g id.Group, s *spec.Group) error {
+	done := make(chan error, 1)
+	l.n.lock()
+	l.n.createGroup(g, s, l.info.Session, func(err error) { done <- err })
+	l.n.unlock()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		l.RemoveGroup(g)
+		return wire.AsError(context.Cause(ctx), wire.Cancelled)
+	}
+}
+
+// RemoveGroup implements client.Session.
+func (l *Local) RemoveGroup(g id.Group) {
+	l.n.lock()
+	defer l.n.unlock()
+	l.n.removeGroup(g)
+}
+
+// Query implements client.Session.
+func (l *Local) Query(ctx context.Context, what string, ids []byte) ([]byte, error) {
+	return l.n.query(ctx, what, ids)
+}
+
+// Close implements client.Session.
+func (l *Local) Close(ctx context.Context) error {
+	l.n.lock()
+	s := l.n.sessions[l.info.Session]
+	l.n.unlock()
+	if s != nil {
+		l.n.endSession(s)
+	}
+	return nil
+}
+
+func errClosed() *wire.Error {
+	return &wire.Error{Code: wire.Closed, Message: "the session has been shut down", Hint: "call weft.Init again"}
+}
+
+// failAll completes c's futures with err.
+func failAll(c *client.Call, err error) {
+	for _, f := range c.Rets {
+		f.Complete(client.Result{Err: err})
+	}
+}

@@ -1,0 +1,335 @@
+package node
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/dispatch"
+	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
+	proto "github.com/weftrun/weft/internal/session"
+	"github.com/weftrun/weft/internal/spec"
+	"github.com/weftrun/weft/internal/wire"
+	"github.com/weftrun/weft/internal/worker"
+)
+
+// process is a worker process of this node.
+type process struct {
+	id      id.Worker
+	class   dispatch.Class
+	session *session
+	proc    *worker.Process
+	tasks   map[id.Task]*task // sent to it and not answered
+	started time.Time
+	up      bool
+	gone    bool
+}
+
+// job is one driver's work: what its workers are started from, and who they are.
+type job struct {
+	id      id.Job
+	session *session
+	exe     *os.File // the driver's program; nil is this process's own
+	name    string
+	failure *wire.Error // of the last attempt to start a worker
+	started time.Time
+}
+
+// spawn starts a worker process of the class.
+func (n *Node) spawn(class dispatch.Class) {
+	n.nextWorker++
+	p := &process{id: n.nextWorker, class: class, tasks: map[id.Task]*task{}, started: time.Now()}
+	n.workers[p.id] = p
+	j := n.jobs[class.Job]
+	n.spawnHere(func() {
+		if err := n.startProcess(p, j); err != nil {
+			n.spawnFailed(p, j, err)
+		}
+	})
+}
+
+// startProcess starts p and stays with it until it has ended.
+func (n *Node) startProcess(p *process, j *job) error {
+	if j == nil {
+		return &wire.Error{Code: wire.Closed, Message: "its job has ended"}
+	}
+	s := worker.Spec{Exe: j.exe, Path: "/proc/self/exe", Args: j.args(),
+		Output: func(line []byte, stderr bool) { n.output(p, line, stderr) }}
+	proc, err := worker.Start(n.ctx, s)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	p.proc = proc
+	closed := n.closed
+	n.mu.Unlock()
+	if closed {
+		proc.Kill()
+	}
+	call, side := proc.Lanes()
+	accept := func(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, *sessionv1.Welcome, error) {
+		proc.Greeted()
+		return n.welcomeWorker(p, c, m)
+	}
+	conn, err := n.server.Adopt(call, side, accept)
+	if err != nil {
+		proc.Kill()
+	}
+	<-proc.Exited()
+	if conn != nil {
+		conn.Wait()
+	}
+	return n.processGone(p, proc.Error())
+}
+
+// args is the command line of j's workers: its program's name and nothing else.
+func (j *job) args() []string { return []string{cmp.Or(j.name, "weft-worker")} }
+
+// welcomeWorker accepts the session of a worker that this node has started.
+func (n *Node) welcomeWorker(p *process, c *proto.Conn, m *sessionv1.Hello) (proto.Handler, *sessionv1.Welcome, error) {
+	n.lock()
+	defer n.unlock()
+	if n.closed || p.gone {
+		return nil, nil, errClosed()
+	}
+	s := n.newSession()
+	s.job, s.worker, s.program, s.pid = p.class.Job, p, strings.Clone(m.Name), int(m.Pid)
+	if j := n.jobs[p.class.Job]; j != nil {
+		s.namespace = j.session.namespace
+	}
+	s.attach(n, c)
+	p.session, p.up = s, true
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerUp, Worker: p.id, Class: p.class})
+	return &handler{n: n, s: s}, n.welcome(s), nil
+}
+
+// welcome is what a session is told about itself.
+func (n *Node) welcome(s *session) *sessionv1.Welcome {
+	w := &sessionv1.Welcome{Node: n.id[:], Job: s.job[:], Session: uint32(s.id), InlineLimit: inlineLimit, Build: n.cfg.Build}
+	if s.worker != nil {
+		w.Worker = uint32(s.worker.id)
+	}
+	return w
+}
+
+// inlineLimit is the size in bytes above which values go through shared memory.
+const inlineLimit = 64 << 10
+
+// spawnFailed reports that no worker could be started.
+func (n *Node) spawnFailed(p *process, j *job, err error) {
+	n.lock()
+	defer n.unlock()
+	delete(n.workers, p.id)
+	if j != nil {
+		j.failure = wire.AsError(err, wire.SetupFailed)
+	}
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.SpawnFailed, Class: p.class})
+}
+
+// spawnError says why t has no worker.
+func (n *Node) spawnError(t *task) *wire.Error {
+	err := &wire.Error{Code: wire.SetupFailed, Op: t.spec.Name, Message: "no worker process could be started"}
+	if j := n.jobs[t.spec.Job]; j != nil && j.failure != nil {
+		err.Message += ": " + j.failure.Message
+		err.Stderr, err.Err = j.failure.Stderr, j.failure.Err
+		err.Hint = cmp.Or(j.failure.Hint, "weft.Init must come first in the program's main")
+	}
+	return err
+}
+
+// processGone deals with the death of a worker: what it ran has failed. For one
+// that never was a worker it returns why.
+func (n *Node) processGone(p *process, crash *wire.Error) error {
+	n.lock()
+	defer n.unlock()
+	if !p.up {
+		return crash
+	}
+	p.gone = true
+	crash.Node, crash.Place = n.id, fmt.Sprintf("worker %d, pid %d", p.id, p.proc.PID())
+	delete(n.workers, p.id)
+	n.workerExited(p, crash)
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerGone, Worker: p.id})
+	for _, a := range n.actors.On(n.id, p.id) {
+		info, _ := n.actors.Get(a)
+		if t := n.tasks[a]; t != nil {
+			t.death = crash
+		}
+		n.stepActor(&actor.Event{Kind: actor.Lost, Actor: a, Incarnation: info.Incarnation, Cause: actor.WorkerDied})
+	}
+	for _, t := range p.inOrder() {
+		n.crashed(t, p, crash)
+	}
+	return nil
+}
+
+// inOrder lists the tasks that p had, oldest first.
+func (p *process) inOrder() []*task {
+	ts := make([]*task, 0, len(p.tasks))
+	for _, t := range p.tasks {
+		ts = append(ts, t)
+	}
+	slices.SortFunc(ts, func(a, b *task) int { return strings.Compare(a.id.String(), b.id.String()) })
+	return ts
+}
+
+// crashed fails one task of a dead worker. Constructors and methods are the
+// actor machine's to fail.
+func (n *Node) crashed(t *task, p *process, crash *wire.Error) {
+	if t.worker != p.id || t.spec.Kind != spec.KindTask {
+		return
+	}
+	fault := own.WorkerDied
+	switch {
+	case t.victim:
+		fault = own.OutOfMemory
+	case !t.began && t.lease != 0 && p.class.Isolated:
+		fault = own.Bystander
+	}
+	e := *crash
+	e.Op, e.Hint = t.spec.Name, "Isolated keeps a task's process apart from those of others"
+	t.out = &outcome{err: &e}
+	n.failed(t, fault)
+}
+
+// workerSession is the session of a process worker that lives.
+func (n *Node) workerSession(w id.Worker) *session {
+	p := n.workers[w]
+	if p == nil || p.session == nil || p.session.ended {
+		return nil
+	}
+	return p.session
+}
+
+// retire lets an idle worker exit.
+func (n *Node) retire(w id.Worker) {
+	p := n.workers[w]
+	if p == nil || p.proc == nil {
+		return
+	}
+	n.stopProcess(p, "idle")
+}
+
+// stopProcess asks a worker to exit, and kills it if it does not.
+func (n *Node) stopProcess(p *process, reason string) {
+	if s := p.session; s != nil && s.conn != nil {
+		c := s.conn.c
+		n.later(func() { c.SendSide(sessionv1.Kind_KIND_EXIT, &sessionv1.Exit{Reason: reason}) })
+	}
+	proc := p.proc
+	n.spawnHere(func() { proc.Stop(stopGrace) })
+}
+
+// stopGrace is how long a worker that was asked to exit may take.
+const stopGrace = 2 * time.Second
+
+// revoke takes unstarted tasks back from a worker.
+func (n *Node) revoke(e *dispatch.Effect) {
+	if e.Worker == inProcess {
+		n.takeBack(e.Lease)
+		return
+	}
+	if s := n.workerSession(e.Worker); s != nil {
+		c, m := s.conn.c, &sessionv1.Revoke{Lease: uint64(e.Lease)}
+		n.later(func() { c.SendSide(sessionv1.Kind_KIND_REVOKE, m) })
+	}
+}
+
+// takeBack is revoke for the goroutine of a lease.
+func (n *Node) takeBack(l dispatch.Lease) {
+	ev := dispatch.Event{Kind: dispatch.TakenBack, Lease: l}
+	if lease := n.leases[l]; lease != nil {
+		for _, t := range lease.queue {
+			t.worker = 0
+			ev.Tasks = append(ev.Tasks, t.id)
+		}
+		lease.queue = nil
+	}
+	n.stepDispatch(&ev)
+}
+
+// interruptWorker tells a worker to stop a task. A task that is to be stopped by
+// force takes its process with it, if that is its own.
+func (n *Node) interruptWorker(t *task, force bool) {
+	s := n.workerSession(t.worker)
+	if s == nil {
+		return
+	}
+	if force && s.worker.class.Isolated {
+		s.worker.proc.Kill()
+		return
+	}
+	c, m := s.conn.c, &sessionv1.Interrupt{Task: t.id[:], Attempt: t.attempt}
+	n.later(func() { c.SendSide(sessionv1.Kind_KIND_INTERRUPT, m) })
+}
+
+// creditWorker lets a producer in a worker go on.
+func (n *Node) creditWorker(t *task, e *own.Effect) {
+	if s := n.workerSession(t.worker); s != nil {
+		c, m := s.conn.c, &sessionv1.Credit{Task: t.id[:], N: uint32(e.N), Bytes: uint64(e.Bytes)}
+		n.later(func() { c.SendSide(sessionv1.Kind_KIND_CREDIT, m) })
+	}
+}
+
+// stopRemoteActor ends an actor in a process worker: gently through a message,
+// by force with its process, if it has that to itself.
+func (n *Node) stopRemoteActor(e *actor.Effect) {
+	s := n.workerSession(e.Worker)
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.Release, Task: e.Actor})
+	if s == nil {
+		return
+	}
+	if s.worker.class.Isolated {
+		if e.Force {
+			s.worker.proc.Kill()
+		} else {
+			n.stopProcess(s.worker, "its actor ended")
+		}
+		return
+	}
+	c, m := s.conn.c, &sessionv1.StopActor{Actor: append([]byte(nil), e.Actor[:]...), Incarnation: e.Incarnation}
+	n.later(func() { c.SendSide(sessionv1.Kind_KIND_STOP_ACTOR, m) })
+}
+
+// output passes a line that a worker printed on to its driver and the events.
+func (n *Node) output(p *process, line []byte, stderr bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	j := n.jobs[p.class.Job]
+	if j == nil || j.session == nil {
+		return
+	}
+	if s := j.session; s.conn != nil {
+		c, m := s.conn.c, &sessionv1.Log{Pid: uint32(p.proc.PID()), Stderr: stderr, Text: line}
+		c.SendSide(sessionv1.Kind_KIND_DRIVER_LOG, m)
+	}
+}
+
+// killAll ends all workers of a job (zero: of every job) and returns those that
+// are still to be waited for.
+func (n *Node) killAll(j id.Job) {
+	for _, p := range n.workers {
+		if (j.IsZero() || p.class.Job == j) && p.proc != nil && !n.hostsDetached(p) {
+			p.proc.Kill()
+		}
+	}
+}
+
+// hostsDetached reports whether p has an actor that outlives its job.
+func (n *Node) hostsDetached(p *process) bool {
+	if n.closed {
+		return false
+	}
+	for _, a := range n.actors.On(n.id, p.id) {
+		if info, ok := n.actors.Get(a); ok && info.Spec.Actor.Detached {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,348 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/dispatch"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
+	"github.com/weftrun/weft/internal/place"
+	"github.com/weftrun/weft/internal/spec"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// task is what the node knows of a task that the machines do not: whom it is
+// for and its arguments. It exists from submission until own forgets it.
+type task struct {
+	id      id.Task
+	attempt uint32
+	session id.Session // that submitted it
+	spec    *spec.Task
+	call    *client.Call // of the embedded session; its futures are completed
+	enc     *encoded     // of any other session
+	actor   id.Actor     // for methods
+	stream  *stream
+
+	worker      id.Worker // where it runs; 0 while it does not
+	lease       dispatch.Lease
+	incarnation uint32
+	called      bool // a method: the actor machine knows the call
+	began       bool // its worker said so
+	cancelled   bool
+	victim      bool // the memory guard ended its process
+
+	out     *outcome            // while its result is being handled
+	run     *client.TaskContext // while it runs in this process
+	unwatch func() bool         // ends the watch of its submitter's context
+	death   *wire.Error         // of an actor, for its creation task
+}
+
+// owner is the actor that t creates or calls; zero for plain tasks.
+func (t *task) owner() id.Actor {
+	if t.spec.Kind == spec.KindCreate {
+		return t.id
+	}
+	return t.actor
+}
+
+// encoded is a task as a session's message brought it.
+type encoded struct {
+	args          []arg
+	inner         []id.Object // references inside argument values
+	group         string
+	parent        id.Task
+	parentAttempt uint32
+}
+
+// arg is one encoded argument: a value, an object's, or a list of objects'.
+type arg struct {
+	val  wire.Value
+	obj  id.Object
+	list []id.Object
+	many bool
+}
+
+// outcome is what an attempt brought: results by position, or an error.
+type outcome struct {
+	results []client.Result
+	one     [1]client.Result
+	err     *wire.Error
+	exits   bool // the actor ends with this call
+}
+
+// submit hands a new task to own and, for a method, to its actor's queue.
+func (n *Node) submit(t *task, ev *own.Event) {
+	n.tasks[t.id] = t
+	ev.Kind, ev.Task, ev.Session, ev.Spec = own.Submit, t.id, t.session, t.spec
+	mark := len(n.fx.own)
+	n.stepOwn(ev)
+	if t.spec.Kind != spec.KindMethod {
+		return
+	}
+	// Usually all arguments are there: spare the actor machine a second event.
+	ready := len(n.fx.own) == mark+1 && n.fx.own[mark].Kind == own.Runnable
+	if ready {
+		t.attempt = n.fx.own[mark].Attempt
+		n.fx.own = n.fx.own[:mark]
+		if err := n.argError(t); err != nil {
+			n.finish(t, &outcome{err: err})
+			return
+		}
+	}
+	t.called = true
+	n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, ArgsReady: ready})
+}
+
+// ownEffect does what own wants done.
+func (n *Node) ownEffect(e *own.Effect) {
+	switch e.Kind {
+	case own.Runnable:
+		n.runnable(e)
+	case own.Ready:
+		n.ready(e)
+	case own.ItemReady:
+		n.itemReady(e)
+	case own.StreamEnd:
+		n.streamEnd(e)
+	case own.Free:
+		n.free(e.Object)
+	case own.FailTask:
+		n.failTask(e)
+	case own.Retry:
+		n.retried(e)
+	case own.Unqueue:
+		n.unqueue(e.Task, e.Attempt)
+	case own.Interrupt:
+		n.interrupt(e)
+	case own.Credit:
+		n.credit(e)
+	case own.Forget:
+		n.forget(e.Task)
+	}
+}
+
+// runnable places a task whose arguments are there, unless one is an error.
+func (n *Node) runnable(e *own.Effect) {
+	t := n.tasks[e.Task]
+	if t == nil {
+		return
+	}
+	t.attempt = e.Attempt
+	if err := n.argError(t); err != nil {
+		n.finish(t, &outcome{err: err})
+		return
+	}
+	switch {
+	case t.spec.Kind != spec.KindMethod:
+		n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: t.attempt, Spec: t.spec})
+	case t.called && t.attempt == 1:
+		n.stepActor(&actor.Event{Kind: actor.ArgsReady, Task: t.id})
+	default:
+		n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, ArgsReady: true, Again: true})
+	}
+}
+
+// placeEffect does what place wants done.
+func (n *Node) placeEffect(e *place.Effect) {
+	t := n.tasks[e.Task]
+	if t == nil {
+		return
+	}
+	switch e.Kind {
+	case place.Here:
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Enqueue, Task: e.Task, Attempt: e.Attempt, Spec: t.spec})
+	case place.Infeasible:
+		n.infeasible(t, e.Why)
+	}
+}
+
+// infeasible fails a task that no node can ever run.
+func (n *Node) infeasible(t *task, why string) {
+	t.out = &outcome{err: &wire.Error{Code: wire.Unschedulable, Message: why,
+		Hint: "ask for less, or start the node with more (`weft start --resources`, weft.Resources)"}}
+	if t.spec.Kind == spec.KindCreate {
+		n.stepActor(&actor.Event{Kind: actor.CannotPlace, Actor: t.id, Cause: actor.Unschedulable})
+		return
+	}
+	n.failed(t, own.Unschedulable)
+}
+
+// failed reports that t's attempt ended without a result.
+func (n *Node) failed(t *task, f own.Fault) {
+	n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: n.id, Fault: f})
+}
+
+// dispatchEffect does what dispatch wants done.
+func (n *Node) dispatchEffect(e *dispatch.Effect) {
+	switch e.Kind {
+	case dispatch.Start:
+		n.startTask(e)
+	case dispatch.Close:
+		n.closeLease(e.Lease)
+	case dispatch.Spawn:
+		n.spawn(e.Class)
+	case dispatch.Retire:
+		n.retire(e.Worker)
+	case dispatch.Revoke:
+		n.revoke(e)
+	case dispatch.Infeasible:
+		if t := n.tasks[e.Task]; t != nil {
+			n.infeasible(t, infeasibleText(e))
+		}
+	case dispatch.SetupFailed:
+		n.setupFailed(e)
+	case dispatch.Reserved, dispatch.Unreservable:
+		n.groupAnswer(e)
+	}
+}
+
+func infeasibleText(e *dispatch.Effect) string {
+	if e.Resource == "placement group" {
+		return "its placement group has been removed"
+	}
+	return fmt.Sprintf("it asks for %s=%s and no node has more than %s", e.Resource, e.Asked, e.Have)
+}
+
+func (n *Node) setupFailed(e *dispatch.Effect) {
+	t := n.tasks[e.Task]
+	if t == nil {
+		return
+	}
+	t.out = &outcome{err: n.spawnError(t)}
+	if t.spec.Kind == spec.KindCreate {
+		n.stepActor(&actor.Event{Kind: actor.CannotPlace, Actor: t.id, Cause: actor.SetupFailed})
+		return
+	}
+	n.failed(t, own.SetupFailed)
+}
+
+// startTask sends a task to its worker.
+func (n *Node) startTask(e *dispatch.Effect) {
+	t := n.tasks[e.Task]
+	if t == nil {
+		// Forgotten while it waited: the lease goes on with the next one.
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: e.Task, Attempt: e.Attempt, Lease: e.Lease})
+		return
+	}
+	t.worker, t.lease = e.Worker, e.Lease
+	if t.spec.Kind == spec.KindCreate {
+		info, _ := n.actors.Get(t.id)
+		t.incarnation = info.Incarnation
+		n.stepActor(&actor.Event{Kind: actor.Placed, Actor: t.id, Incarnation: t.incarnation, Node: n.id, Worker: e.Worker})
+	} else {
+		n.stepOwn(&own.Event{Kind: own.Started, Task: t.id, Attempt: t.attempt, Node: n.id})
+	}
+	if e.Worker == inProcess {
+		n.startHere(t)
+		return
+	}
+	n.execute(t, e.N > 0)
+}
+
+// finish ends an attempt that has a result or a user's error.
+func (n *Node) finish(t *task, o *outcome) {
+	t.out = o
+	defer func() { t.out = nil }()
+	if o.err != nil && o.err.Code == wire.UserError && t.worker != 0 {
+		n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: n.id, Fault: own.User})
+		n.settleOwn()
+		return
+	}
+	ev := own.Event{Kind: own.Done, Task: t.id, Attempt: t.attempt, Node: n.id}
+	var one [1]own.Return
+	returns := one[:0]
+	for i := range t.spec.Returns {
+		returns = append(returns, n.returned(t, uint32(i), o))
+	}
+	if t.stream != nil {
+		ev.N = t.stream.made
+	}
+	ev.Returns = returns
+	n.stepOwn(&ev)
+	n.settleOwn()
+}
+
+// settleOwn handles own's effects while the outcome they are about is at hand.
+func (n *Node) settleOwn() {
+	f := &n.fx
+	for f.ownAt < len(f.own) {
+		e := f.own[f.ownAt]
+		f.ownAt++
+		n.ownEffect(&e)
+	}
+}
+
+// failTask makes the error that the task's returns will show.
+func (n *Node) failTask(e *own.Effect) {
+	t := n.tasks[e.Task]
+	if t == nil {
+		return
+	}
+	if t.out == nil {
+		t.out = &outcome{}
+	}
+	if t.out.err == nil {
+		t.out.err = n.faultError(t, e)
+	}
+	t.out.err.Task, t.out.err.Attempt = t.id, e.Attempt
+	if t.out.err.Op == "" {
+		t.out.err.Op = t.spec.Name
+	}
+}
+
+var faultCodes = map[own.Fault]wire.Code{
+	own.User: wire.UserError, own.WorkerDied: wire.WorkerCrashed, own.NodeDied: wire.NodeDied,
+	own.OutOfMemory: wire.OutOfMemory, own.ArgLost: wire.ObjectLost, own.Cancelled: wire.Cancelled,
+	own.Unschedulable: wire.Unschedulable, own.SetupFailed: wire.SetupFailed, own.ActorDead: wire.ActorDied,
+	own.ActorMaybe: wire.ActorUnavailable, own.Bystander: wire.WorkerCrashed,
+	own.ReplayMismatch: wire.Internal, own.ShortResult: wire.Protocol,
+}
+
+// faultError describes a fault of which nothing more is known.
+func (n *Node) faultError(t *task, e *own.Effect) *wire.Error {
+	err := &wire.Error{Code: faultCodes[e.Fault], Node: n.id}
+	switch e.Fault {
+	case own.ReplayMismatch:
+		err.Message = "when it was run again the generator made fewer items than had been delivered"
+		err.Hint = "a generator that may be retried must make the same items every time"
+	case own.ArgLost:
+		err.Message = fmt.Sprintf("argument %s is lost", e.Object)
+	case own.Cancelled:
+		err.Message = ""
+		err.Err = context.Canceled
+	}
+	return err
+}
+
+// retried forgets where the failed attempt ran.
+func (n *Node) retried(e *own.Effect) {
+	if t := n.tasks[e.Task]; t != nil {
+		t.worker, t.out = 0, nil
+	}
+}
+
+// unqueue takes a task out of whatever queue it waits in.
+func (n *Node) unqueue(id id.Task, attempt uint32) {
+	n.stepPlace(&place.Event{Kind: place.Unqueue, Task: id})
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.Unqueue, Task: id, Attempt: attempt})
+	n.stepActor(&actor.Event{Kind: actor.CancelCall, Task: id})
+}
+
+// forget drops a task's payload.
+func (n *Node) forget(id id.Task) {
+	t := n.tasks[id]
+	if t == nil {
+		return
+	}
+	delete(n.tasks, id)
+	if t.unwatch != nil {
+		n.later(func() { t.unwatch() })
+	}
+	if t.call != nil {
+		// The futures live on with their refs; what they no longer need goes.
+		t.call.Arg1, t.call.Args = [3]client.Arg{}, nil
+	}
+}

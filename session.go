@@ -1,0 +1,159 @@
+package weft
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync/atomic"
+
+	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/node"
+	"github.com/weftrun/weft/internal/resource"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// AddressEnv names the environment variable that Init reads for an address.
+const AddressEnv = "WEFT_ADDRESS"
+
+// Session is a program's connection to a node: one inside the program, or one
+// that runs on this machine.
+type Session struct {
+	sess client.Session
+	node *node.Node // embedded, else nil
+}
+
+// current is the session that contexts without one of their own use.
+var current atomic.Pointer[Session]
+
+// InitOption changes what Init does.
+type InitOption func(*initOptions)
+
+type initOptions struct {
+	address string
+	cfg     node.Config
+}
+
+// Address makes Init join the node that serves at the given socket path, as
+// `weft start` prints it, instead of starting one.
+func Address(path string) InitOption { return func(o *initOptions) { o.address = path } }
+
+// Resources says what an embedded node has: CPU, GPU, memory in bytes, and
+// custom resources. What is absent is detected.
+func Resources(r map[string]float64) InitOption {
+	return func(o *initOptions) { o.cfg.Resources = r }
+}
+
+// Labels are an embedded node's labels, for On.
+func Labels(l map[string]string) InitOption {
+	return func(o *initOptions) { o.cfg.Labels = resource.Labels(l) }
+}
+
+// StoreBytes limits an embedded node's shared memory for objects. The default
+// is 30% of the memory that the process may use.
+func StoreBytes(n int64) InitOption { return func(o *initOptions) { o.cfg.StoreBytes = n } }
+
+// MemoryLimit is how many bytes of memory the program and its workers may use
+// before the node holds work back. The default is that of the cgroup or machine.
+func MemoryLimit(n int64) InitOption { return func(o *initOptions) { o.cfg.MemoryLimit = n } }
+
+// SpillDir is where an embedded node puts objects that its memory cannot hold,
+// at most limit bytes of them; 0 is no limit. The default is a temporary folder.
+func SpillDir(dir string, limit int64) InitOption {
+	return func(o *initOptions) { o.cfg.SpillDir, o.cfg.SpillBytes = dir, limit }
+}
+
+// InNamespace is the namespace of this session's named actors. The default is
+// one that no other session has.
+func InNamespace(ns string) InitOption { return func(o *initOptions) { o.cfg.Namespace = ns } }
+
+// Logger receives an embedded node's events. The default is silence.
+func Logger(l *slog.Logger) InitOption { return func(o *initOptions) { o.cfg.Log = l } }
+
+// Init connects the program: to the node at Address or WEFT_ADDRESS if either
+// is given, else to a node that it runs inside the program, which takes
+// milliseconds. It must come first in main: in a worker process of this program
+// it serves tasks and does not return.
+//
+// The first session becomes the one that Remote, Put and the rest use for
+// contexts that have none; use Session.Context for further ones.
+func Init(ctx context.Context, opts ...InitOption) (*Session, error) {
+	if client.IsWorker() {
+		os.Exit(client.WorkerMain())
+	}
+	o := initOptions{address: os.Getenv(AddressEnv)}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	s, err := open(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	current.CompareAndSwap(nil, s)
+	return s, nil
+}
+
+func open(ctx context.Context, o *initOptions) (*Session, error) {
+	if o.address != "" {
+		sess, err := client.Dial(ctx, o.address, client.Options{Namespace: o.cfg.Namespace})
+		if err != nil {
+			return nil, err
+		}
+		return &Session{sess: sess}, nil
+	}
+	n, err := node.New(o.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.Start(ctx); err != nil {
+		return nil, err
+	}
+	sess, err := n.Local()
+	if err != nil {
+		return nil, err
+	}
+	return &Session{sess: sess, node: n}, nil
+}
+
+// Shutdown ends the first session; see Session.Shutdown.
+func Shutdown(ctx context.Context) error {
+	s := current.Load()
+	if s == nil {
+		return nil
+	}
+	return s.Shutdown(ctx)
+}
+
+// Shutdown ends the session: its tasks are cancelled, its actors end unless
+// they are detached, an embedded node stops. When it returns, no goroutine,
+// process, file or shared memory of the session is left. Refs that have their
+// value can still be read; everything else fails with code Closed.
+func (s *Session) Shutdown(ctx context.Context) error {
+	current.CompareAndSwap(s, nil)
+	err := s.sess.Close(ctx)
+	if s.node != nil {
+		if err2 := s.node.Close(ctx); err == nil {
+			err = err2
+		}
+	}
+	return err
+}
+
+// Context returns a context whose calls use s.
+func (s *Session) Context(ctx context.Context) context.Context {
+	return client.WithRunning(ctx, &client.Running{Sess: s.sess})
+}
+
+// sessionOf returns the session that ctx's calls use.
+func sessionOf(ctx context.Context) (client.Session, error) {
+	return sessionOfRun(client.FromContext(ctx))
+}
+
+func sessionOfRun(run *client.Running) (client.Session, error) {
+	if run != nil {
+		return run.Sess, nil
+	}
+	if s := current.Load(); s != nil {
+		return s.sess, nil
+	}
+	return nil, &Error{Code: wire.Closed, Message: "there is no session", Hint: "call weft.Init first in main"}
+}

@@ -161,14 +161,21 @@ func (s *Store) EndSession(owner id.Session) {
 	}
 	own.ended = true
 	delete(s.sessions, owner)
+	s.dropReservations(own, false) // first those that wait, so that none is granted what the others free
 	for _, o := range sortedObjects(own.pins) {
 		s.unpin(own, s.objects[o], own.pins[o])
 	}
-	for _, res := range sortedReservations(own.reserved) {
-		s.dropReservation(own.reserved[res], ErrEnded)
-	}
+	s.dropReservations(own, true)
 	for _, j := range own.jobs {
 		s.after(func() { s.pool.CloseWriter(slab.Writer{Job: j, Session: owner}) })
+	}
+}
+
+func (s *Store) dropReservations(own *session, held bool) {
+	for _, res := range sortedReservations(own.reserved) {
+		if r := own.reserved[res]; r != nil && r.held == held {
+			s.dropReservation(r, ErrEnded)
+		}
 	}
 }
 

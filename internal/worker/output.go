@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -72,28 +73,47 @@ func (p *Process) line(line []byte, isStderr bool) {
 	}
 }
 
-// A tail keeps the last lines.
+// A tail keeps the last lines. A Go program that crashes says why first and
+// then lists its goroutines, so the beginning of a crash is kept too.
 type tail struct {
-	lines [tailLines][]byte
-	n     int // ever
+	lines [tailLines]string
+	n     int      // ever
+	crash []string // the last lines that look like the beginning of a crash
+	first int      // the number of crash's first line, counted from 1; 0 is none
 }
 
-func (t *tail) add(line []byte) {
-	at := &t.lines[t.n%tailLines]
+// crashLines of the tailLines are for the beginning of a crash, if that has
+// scrolled out.
+const crashLines = 12
+
+var crashMarks = []string{"panic: ", "fatal error: ", "runtime: ", "SIG"}
+
+func (t *tail) add(b []byte) {
+	line := strings.ToValidUTF8(string(b[:min(len(b), tailWidth)]), "?")
+	t.lines[t.n%tailLines] = line
 	t.n++
-	if len(line) > tailWidth {
-		*at = append(append((*at)[:0], line[:tailWidth]...), "…"...)
-	} else {
-		*at = append((*at)[:0], line...)
+	recent := t.first > 0 && t.n-t.first < crashLines
+	if !recent && slices.ContainsFunc(crashMarks, func(m string) bool { return strings.HasPrefix(line, m) }) {
+		t.crash, t.first, recent = t.crash[:0], t.n, true
+	}
+	if recent {
+		t.crash = append(t.crash, line)
 	}
 }
 
 // String is the lines, oldest first, each with its end.
 func (t *tail) String() string {
 	var b strings.Builder
-	for i := max(0, t.n-tailLines); i < t.n; i++ {
-		b.Write(bytes.ToValidUTF8(t.lines[i%tailLines], []byte("?")))
-		b.WriteByte('\n')
+	from := max(0, t.n-tailLines)
+	if t.first > 0 && t.first <= from {
+		for _, line := range t.crash {
+			b.WriteString(line + "\n")
+		}
+		b.WriteString("...\n")
+		from = max(t.first-1+len(t.crash), t.n-(tailLines-crashLines))
+	}
+	for i := from; i < t.n; i++ {
+		b.WriteString(t.lines[i%tailLines] + "\n")
 	}
 	return b.String()
 }

@@ -156,6 +156,22 @@ func TestDiskIsFull(t *testing.T) {
 	})
 }
 
+// TestSlowDisk has producers wait for as long as the disk moves something.
+func TestSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, disk := open(t, nil)
+		disk.set(func(d *faults) { d.before = func() { time.Sleep(10 * time.Second) } })
+		want := put(t, s, 1, 12*mib)
+		start := time.Now()
+		put(t, s, 2, 8*mib)
+		if st := s.Stats(); time.Since(start) != 10*time.Second || st.Fallback != 0 {
+			t.Errorf("waited %v\n%v", time.Since(start), st)
+		}
+		check(t, s, 1, want)
+		empty(t, s, 1, 2)
+	})
+}
+
 func TestNoDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := open(t, func(c *Config) { c.Disk = nil })

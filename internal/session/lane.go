@@ -91,6 +91,8 @@ func (lp *loop) read(l *lane) bool {
 	case err != nil:
 		lp.ended(l, err)
 		return false
+	case b == nil: // a large frame is not complete
+		return true
 	}
 	for len(b) > 0 {
 		kind, body, size, err := wire.Cut(b)

@@ -360,6 +360,18 @@ func (m *method) remote(ctx context.Context, h *handle, args [3]client.Arg) *cli
 	return &call.Fut1
 }
 
+// callMethod is remote and Get.
+func callMethod[R any](ctx context.Context, m *method, h *handle, args [3]client.Arg) (R, error) {
+	call, err := m.prepare(ctx, h, args)
+	if err != nil {
+		var zero R
+		return zero, err
+	}
+	v, err := submitNow[R](ctx, h.sess, call)
+	runtime.KeepAlive(h)
+	return v, err
+}
+
 // Remote calls the method; see MethodFn1.Remote.
 func (f *MethodFn0[S, R]) Remote(ctx context.Context, a Actor[S]) Ref[R] {
 	return Ref[R]{f.m.remote(ctx, a.h, [3]client.Arg{})}
@@ -367,7 +379,7 @@ func (f *MethodFn0[S, R]) Remote(ctx context.Context, a Actor[S]) Ref[R] {
 
 // Call is Remote and Get.
 func (f *MethodFn0[S, R]) Call(ctx context.Context, a Actor[S]) (R, error) {
-	return f.Remote(ctx, a).Get(ctx)
+	return callMethod[R](ctx, f.m, a.h, [3]client.Arg{})
 }
 
 // Remote calls the method on a and returns a Ref to the result. It does not wait.
@@ -383,7 +395,7 @@ func (f *MethodFn1[S, A, R]) RemoteOf(ctx context.Context, a Actor[S], arg Arg[A
 
 // Call is Remote and Get.
 func (f *MethodFn1[S, A, R]) Call(ctx context.Context, a Actor[S], arg A) (R, error) {
-	return f.Remote(ctx, a, arg).Get(ctx)
+	return callMethod[R](ctx, f.m, a.h, [3]client.Arg{{Val: arg}})
 }
 
 // Remote calls the method; see MethodFn1.Remote.
@@ -398,7 +410,7 @@ func (f *MethodFn2[S, A, B, R]) RemoteOf(ctx context.Context, a Actor[S], x Arg[
 
 // Call is Remote and Get.
 func (f *MethodFn2[S, A, B, R]) Call(ctx context.Context, a Actor[S], x A, y B) (R, error) {
-	return f.Remote(ctx, a, x, y).Get(ctx)
+	return callMethod[R](ctx, f.m, a.h, [3]client.Arg{{Val: x}, {Val: y}})
 }
 
 // Remote starts the generator method on a.

@@ -124,7 +124,7 @@ func await(ctx context.Context, f *client.Future) error {
 
 // want has the node push f's value to this process, once.
 func want(f *client.Future) {
-	if f.Sess != nil && !f.Ready() && !f.Wanted.Swap(true) {
+	if f.Sess != nil && !f.Ready() {
 		f.Sess.Want(f)
 	}
 }
@@ -183,7 +183,7 @@ func GetAll[T any](ctx context.Context, refs []Ref[T]) ([]T, error) {
 func wantAll[T any](refs []Ref[T]) {
 	var fs []*client.Future
 	for _, r := range refs {
-		if f := r.f; f != nil && f.Sess != nil && !f.Ready() && !f.Wanted.Swap(true) {
+		if f := r.f; f != nil && f.Sess != nil && !f.Ready() {
 			fs = append(fs, f)
 		}
 	}

@@ -115,6 +115,26 @@ func (c *function) remote(ctx context.Context, args [3]client.Arg, opts []TaskOp
 	return &call.Fut1
 }
 
+// callNow is remote and Get. Nobody else sees the Ref, so it need not be
+// watched for becoming garbage.
+func callNow[R any](ctx context.Context, c *function, args [3]client.Arg, opts []TaskOption) (R, error) {
+	s, call, err := c.prepare(ctx, args, opts)
+	if err != nil {
+		var zero R
+		return zero, err
+	}
+	return submitNow[R](ctx, s, call)
+}
+
+func submitNow[R any](ctx context.Context, s client.Session, call *client.Call) (R, error) {
+	call.Once = true
+	oneReturn(s, call)
+	s.Submit(ctx, call)
+	v, err := Ref[R]{&call.Fut1}.Get(ctx)
+	s.Release(&call.Fut1)
+	return v, err
+}
+
 func oneReturn(s client.Session, call *client.Call) {
 	call.Fut1.ID, call.Fut1.Sess = call.Task.Return(0), s
 	call.Ret1[0] = &call.Fut1
@@ -253,7 +273,7 @@ func (f *Func0[R]) Remote(ctx context.Context, opts ...TaskOption) Ref[R] {
 
 // Call is Remote and Get.
 func (f *Func0[R]) Call(ctx context.Context, opts ...TaskOption) (R, error) {
-	return f.Remote(ctx, opts...).Get(ctx)
+	return callNow[R](ctx, f.c, [3]client.Arg{}, opts)
 }
 
 // Remote starts the task with the value a and returns a Ref to its result. It
@@ -271,7 +291,7 @@ func (f *Func1[A, R]) RemoteOf(ctx context.Context, a Arg[A], opts ...TaskOption
 
 // Call is Remote and Get.
 func (f *Func1[A, R]) Call(ctx context.Context, a A, opts ...TaskOption) (R, error) {
-	return f.Remote(ctx, a, opts...).Get(ctx)
+	return callNow[R](ctx, f.c, [3]client.Arg{{Val: a}}, opts)
 }
 
 // Remote starts the task; see Func1.Remote.
@@ -286,7 +306,7 @@ func (f *Func2[A, B, R]) RemoteOf(ctx context.Context, a Arg[A], b Arg[B], opts 
 
 // Call is Remote and Get.
 func (f *Func2[A, B, R]) Call(ctx context.Context, a A, b B, opts ...TaskOption) (R, error) {
-	return f.Remote(ctx, a, b, opts...).Get(ctx)
+	return callNow[R](ctx, f.c, [3]client.Arg{{Val: a}, {Val: b}}, opts)
 }
 
 // Remote starts the task; see Func1.Remote.
@@ -301,7 +321,7 @@ func (f *Func3[A, B, C, R]) RemoteOf(ctx context.Context, a Arg[A], b Arg[B], c 
 
 // Call is Remote and Get.
 func (f *Func3[A, B, C, R]) Call(ctx context.Context, a A, b B, c C, opts ...TaskOption) (R, error) {
-	return f.Remote(ctx, a, b, c, opts...).Get(ctx)
+	return callNow[R](ctx, f.c, [3]client.Arg{{Val: a}, {Val: b}, {Val: c}}, opts)
 }
 
 // argOf turns an Arg into the client's form; a nil Arg is an error of the call.

@@ -17,11 +17,12 @@ type Result struct {
 	Enc *Encoded // not nil: decode it to get the value; Val is unset
 }
 
-// Encoded is an encoded value and the duty to release its memory.
+// Encoded is an encoded value.
 type Encoded struct {
 	wire.Value
-	// Release returns the pin on Data, which lies in shared memory; nil if it does not.
-	Release func()
+	// Pinned: Data lies in shared memory and is valid only while the Future is
+	// reachable.
+	Pinned bool
 }
 
 // Future is an object as one process sees it: its id, and its value once that
@@ -35,7 +36,8 @@ type Future struct {
 	Codec Codec // of a value by reference that is not a call's result
 
 	Shared  atomic.Bool // the node counts a reference for this process
-	Wanted  atomic.Bool // the node was asked to push the value
+	Asked   atomic.Bool // remote: somebody waits for the value
+	There   atomic.Bool // remote: it is available, but its value was not sent
 	waiters atomic.Pointer[waiter]
 	res     Result
 }

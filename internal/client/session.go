@@ -32,6 +32,9 @@ type Call struct {
 
 	Args []Arg
 	Rets []*Future // complete themselves; nil for a stream
+	// Once: the caller takes the result itself and then calls Release, so the
+	// futures need not watch for becoming garbage.
+	Once bool
 
 	Arg1 [3]Arg     // backs Args of usual calls
 	Ret1 [1]*Future // backs Rets of usual calls
@@ -94,6 +97,8 @@ type Session interface {
 	Adopt(o id.Object) *Future
 	// Share has the node count f as held by this process, before its id leaves it.
 	Share(f *Future)
+	// Release drops the reference to the return of a Call made with Once.
+	Release(f *Future)
 	// Want has the values of fs pushed to this process as they become available.
 	Want(fs ...*Future)
 	// Watch calls ready for each of fs as it becomes available, without its

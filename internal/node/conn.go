@@ -239,6 +239,7 @@ func (c *conn) encodedArg(a *arg, next func() *object) (*sessionv1.Arg, error) {
 	switch {
 	case a.many:
 		p := &sessionv1.Arg{List: true}
+		p.Objects = wire.PackObjects(nil, a.list...)
 		for range a.list {
 			v, err := c.objectValue(next())
 			if err != nil {
@@ -249,7 +250,7 @@ func (c *conn) encodedArg(a *arg, next func() *object) (*sessionv1.Arg, error) {
 		return p, nil
 	case !a.obj.IsZero():
 		v, err := c.objectValue(next())
-		return &sessionv1.Arg{Value: v}, err
+		return &sessionv1.Arg{Value: v, Object: a.obj[:]}, err
 	}
 	return &sessionv1.Arg{Value: wire.ValueToPB(a.val)}, nil
 }
@@ -321,6 +322,7 @@ func (c *conn) announce(at store.Location, writable bool) *sessionv1.Location {
 		if f, size, err := c.n.store.File(at.File, writable); err == nil {
 			c.announced[at.File] = true
 			c.c.SendSlab(uint32(at.File), uint64(size), writable, int(f.Fd()))
+			_ = f.Close()
 		}
 	}
 	return &sessionv1.Location{Slab: uint32(at.File), Offset: uint64(at.Offset), Size: uint64(at.Size)}

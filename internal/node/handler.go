@@ -18,33 +18,42 @@ import (
 // lockSpan is how many messages are handled before others get the lock.
 const lockSpan = 128
 
-// handler handles one session's messages. The session server calls it from one
-// goroutine for all sessions; it holds the node's lock from the first message
-// of a batch to its end.
+// handler handles one session's messages. The session server calls all handlers
+// from one goroutine, which holds the node's lock through the gate from the first
+// message of a batch to its end.
 type handler struct {
-	n      *Node
-	s      *session
-	held   bool
-	budget int
+	n *Node
+	s *session
+	// welcomed is called once the peer has its Welcome; nothing may be sent before.
+	welcomed func()
 }
 
 var _ proto.Handler = (*handler)(nil)
 
-// enter takes the lock for a message.
-func (h *handler) enter() {
-	if h.held && h.budget > 0 {
-		h.budget--
-		return
-	}
-	h.leave()
-	h.n.lock()
-	h.held, h.budget = true, lockSpan
+// gate is whether the session server's goroutine holds the node's lock, and for
+// how many more messages it may. It belongs to that goroutine.
+type gate struct {
+	held   bool
+	budget int
 }
 
-func (h *handler) leave() {
-	if h.held {
-		h.held = false
-		h.n.unlock()
+// enter takes the lock for a message.
+func (h *handler) enter() {
+	g := &h.n.gate
+	if g.held && g.budget > 0 {
+		g.budget--
+		return
+	}
+	h.n.leave()
+	h.n.lock()
+	g.held, g.budget = true, lockSpan
+}
+
+// leave gives the lock up if the session server's goroutine, which calls, holds it.
+func (n *Node) leave() {
+	if n.gate.held {
+		n.gate.held = false
+		n.unlock()
 	}
 }
 
@@ -57,11 +66,17 @@ func (h *handler) in(f func() error) error {
 }
 
 // BatchEnd implements proto.Handler.
-func (h *handler) BatchEnd() { h.leave() }
+func (h *handler) BatchEnd() {
+	if f := h.welcomed; f != nil {
+		h.welcomed = nil
+		f()
+	}
+	h.n.leave()
+}
 
 // Closed implements proto.Handler.
 func (h *handler) Closed(error) {
-	h.leave()
+	h.n.leave()
 	h.n.endSession(h.s)
 }
 

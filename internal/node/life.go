@@ -132,6 +132,7 @@ func (n *Node) welcomeDriver(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, 
 		return nil, nil, &wire.Error{Code: wire.Unauthenticated, Op: "hello",
 			Message: fmt.Sprintf("role %q at the socket of drivers", m.Role)}
 	}
+	n.leave()
 	exe, _ := c.Executable() // without it, tasks fail with the reason when a worker is to be started
 	n.lock()
 	defer n.unlock()

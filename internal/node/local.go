@@ -102,6 +102,10 @@ func (n *Node) leaves(t *task) bool {
 // Future is garbage.
 func (l *Local) count(c *client.Call) {
 	for _, f := range c.Rets {
+		if c.Once {
+			f.Shared.Store(true)
+			continue
+		}
 		l.counted(f)
 	}
 }
@@ -203,7 +207,6 @@ func (l *Local) Put(_ context.Context, f *client.Future, v any, codec client.Cod
 func (l *Local) Adopt(o id.Object) *client.Future {
 	n := l.n
 	f := &client.Future{ID: o, Sess: l}
-	f.Wanted.Store(true)
 	l.counted(f)
 	n.lock()
 	defer n.unlock()
@@ -239,6 +242,13 @@ func (l *Local) Share(f *client.Future) {
 	if f.Ready() {
 		e := n.object(f.ID)
 		e.ready, e.res, e.codec = true, *f.Result(), f.Codec
+	}
+}
+
+// Release implements client.Session.
+func (l *Local) Release(f *client.Future) {
+	if f.Shared.Load() {
+		l.drop(f.ID)
 	}
 }
 

@@ -36,6 +36,8 @@ type Node struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup // goroutines that the node started
 
+	gate gate // the session server's
+
 	mu       sync.Mutex
 	now      time.Duration // of the current critical section
 	own      *own.Machine
@@ -92,6 +94,9 @@ func (n *Node) unlock() {
 	if out.empty() {
 		n.mu.Unlock()
 		return
+	}
+	for _, c := range out.conns {
+		c.due = false
 	}
 	n.out = batches.Get().(*batch)
 	n.mu.Unlock()

@@ -100,7 +100,26 @@ func (n *Node) ready(e *own.Effect) {
 			entry.codec = t.codec(e.Object.Index())
 		}
 	}
+	if t != nil && t.enc != nil && t.enc.await {
+		n.pushAwaited(n.sessions[t.session], entry)
+	}
 	n.tell(entry)
+}
+
+// pushLimit is the size in bytes up to which an awaited value is pushed without
+// having been asked for.
+const pushLimit = 4 << 10
+
+// pushAwaited sends a return to the session that submitted its task: the value
+// if it is small, else that it is there.
+func (n *Node) pushAwaited(s *session, e *object) {
+	switch {
+	case s == nil:
+	case !e.at && (e.res.Enc == nil || len(e.res.Enc.Data) <= pushLimit):
+		n.pushValue(s, e)
+	default:
+		n.pushReady(s, e.id)
+	}
 }
 
 // codec is that of t's i-th result, if this process knows the function.

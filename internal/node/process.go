@@ -93,6 +93,7 @@ func (j *job) args() []string { return []string{cmp.Or(j.name, "weft-worker")} }
 
 // welcomeWorker accepts the session of a worker that this node has started.
 func (n *Node) welcomeWorker(p *process, c *proto.Conn, m *sessionv1.Hello) (proto.Handler, *sessionv1.Welcome, error) {
+	n.leave()
 	n.lock()
 	defer n.unlock()
 	if n.closed || p.gone {
@@ -105,8 +106,16 @@ func (n *Node) welcomeWorker(p *process, c *proto.Conn, m *sessionv1.Hello) (pro
 	}
 	s.attach(n, c)
 	p.session, p.up = s, true
-	n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerUp, Worker: p.id, Class: p.class})
-	return &handler{n: n, s: s}, n.welcome(s), nil
+	return &handler{n: n, s: s, welcomed: func() { n.workerUp(p) }}, n.welcome(s), nil
+}
+
+// workerUp offers a worker to the dispatcher.
+func (n *Node) workerUp(p *process) {
+	n.lock()
+	defer n.unlock()
+	if !p.gone {
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerUp, Worker: p.id, Class: p.class})
+	}
 }
 
 // welcome is what a session is told about itself.

@@ -72,7 +72,7 @@ func (n *Node) submitted(s *session, m *sessionv1.Submit) (*task, error) {
 	if tmpl == nil {
 		return nil, &wire.Error{Code: wire.Protocol, Message: fmt.Sprintf("submit with unknown template %d", m.Template)}
 	}
-	enc := &encoded{parentAttempt: m.ParentAttempt, group: strings.Clone(m.Group)}
+	enc := &encoded{await: m.Await, parentAttempt: m.ParentAttempt, group: strings.Clone(m.Group)}
 	t := &task{id: tid, session: s.id, spec: tmpl, enc: enc}
 	if enc.args, err = argsFromPB(m.Args); err != nil {
 		return nil, err

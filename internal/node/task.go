@@ -55,6 +55,7 @@ type encoded struct {
 	group         string
 	parent        id.Task
 	parentAttempt uint32
+	await         bool // its session is sent the returns as they come
 }
 
 // arg is one encoded argument: a value, an object's, or a list of objects'.

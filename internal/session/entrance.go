@@ -146,6 +146,7 @@ func (lp *loop) welcome(c *Conn, body []byte) bool {
 	}
 	c.Send(sessionv1.Kind_KIND_WELCOME, answer)
 	c.Flush()
+	lp.touch(c) // whoever waited to send has a BatchEnd to do it in
 	return true
 }
 

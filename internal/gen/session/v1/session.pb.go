@@ -1364,9 +1364,12 @@ type Submit struct {
 	Args          []*Arg                 `protobuf:"bytes,3,rep,name=args,proto3" json:"args,omitempty"`
 	Parent        []byte                 `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`    // the task that submits, if any
 	Actor         []byte                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`      // for methods
-	Group         uint32                 `protobuf:"varint,6,opt,name=group,proto3" json:"group,omitempty"`     // concurrency group, 1 + index in name order; 0 is the default
+	Group         string                 `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`      // concurrency group; empty is the default
 	Request       uint64                 `protobuf:"varint,7,opt,name=request,proto3" json:"request,omitempty"` // KIND_CREATE only: repeated in Found
 	ParentAttempt uint32                 `protobuf:"varint,8,opt,name=parent_attempt,json=parentAttempt,proto3" json:"parent_attempt,omitempty"`
+	// The session awaits the returns: each small value is pushed when it is there,
+	// for others Ready is.
+	Await         bool `protobuf:"varint,9,opt,name=await,proto3" json:"await,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1436,11 +1439,11 @@ func (x *Submit) GetActor() []byte {
 	return nil
 }
 
-func (x *Submit) GetGroup() uint32 {
+func (x *Submit) GetGroup() string {
 	if x != nil {
 		return x.Group
 	}
-	return 0
+	return ""
 }
 
 func (x *Submit) GetRequest() uint64 {
@@ -1455,6 +1458,13 @@ func (x *Submit) GetParentAttempt() uint32 {
 		return x.ParentAttempt
 	}
 	return 0
+}
+
+func (x *Submit) GetAwait() bool {
+	if x != nil {
+		return x.Await
+	}
+	return false
 }
 
 type Put struct {
@@ -2578,7 +2588,7 @@ type Execute struct {
 	Args          []*Arg                 `protobuf:"bytes,6,rep,name=args,proto3" json:"args,omitempty"`                                // values only
 	Actor         []byte                 `protobuf:"bytes,7,opt,name=actor,proto3" json:"actor,omitempty"`
 	Incarnation   uint32                 `protobuf:"varint,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Group         uint32                 `protobuf:"varint,9,opt,name=group,proto3" json:"group,omitempty"`
+	Group         string                 `protobuf:"bytes,9,opt,name=group,proto3" json:"group,omitempty"`   // concurrency group
 	Begun         bool                   `protobuf:"varint,10,opt,name=begun,proto3" json:"begun,omitempty"` // tell when it begins: it waits behind another
 	Job           []byte                 `protobuf:"bytes,11,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2671,11 +2681,11 @@ func (x *Execute) GetIncarnation() uint32 {
 	return 0
 }
 
-func (x *Execute) GetGroup() uint32 {
+func (x *Execute) GetGroup() string {
 	if x != nil {
 		return x.Group
 	}
-	return 0
+	return ""
 }
 
 func (x *Execute) GetBegun() bool {
@@ -3482,16 +3492,17 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06object\x18\x02 \x01(\fR\x06object\x12\x18\n" +
 	"\aobjects\x18\x03 \x01(\fR\aobjects\x12.\n" +
 	"\x06values\x18\x04 \x03(\v2\x16.weft.session.v1.ValueR\x06values\x12\x12\n" +
-	"\x04list\x18\x05 \x01(\bR\x04list:\x04\xa8\xa6\x1f\x01\"\xeb\x01\n" +
+	"\x04list\x18\x05 \x01(\bR\x04list:\x04\xa8\xa6\x1f\x01\"\x81\x02\n" +
 	"\x06Submit\x12\x1a\n" +
 	"\btemplate\x18\x01 \x01(\rR\btemplate\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12(\n" +
 	"\x04args\x18\x03 \x03(\v2\x14.weft.session.v1.ArgR\x04args\x12\x16\n" +
 	"\x06parent\x18\x04 \x01(\fR\x06parent\x12\x14\n" +
 	"\x05actor\x18\x05 \x01(\fR\x05actor\x12\x14\n" +
-	"\x05group\x18\x06 \x01(\rR\x05group\x12\x18\n" +
+	"\x05group\x18\x06 \x01(\tR\x05group\x12\x18\n" +
 	"\arequest\x18\a \x01(\x04R\arequest\x12%\n" +
-	"\x0eparent_attempt\x18\b \x01(\rR\rparentAttempt:\x04\xa8\xa6\x1f\x01\"E\n" +
+	"\x0eparent_attempt\x18\b \x01(\rR\rparentAttempt\x12\x14\n" +
+	"\x05await\x18\t \x01(\bR\x05await:\x04\xa8\xa6\x1f\x01\"E\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.weft.session.v1.ValueR\x05value\"K\n" +
@@ -3578,7 +3589,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04args\x18\x06 \x03(\v2\x14.weft.session.v1.ArgR\x04args\x12\x14\n" +
 	"\x05actor\x18\a \x01(\fR\x05actor\x12 \n" +
 	"\vincarnation\x18\b \x01(\rR\vincarnation\x12\x14\n" +
-	"\x05group\x18\t \x01(\rR\x05group\x12\x14\n" +
+	"\x05group\x18\t \x01(\tR\x05group\x12\x14\n" +
 	"\x05begun\x18\n" +
 	" \x01(\bR\x05begun\x12\x10\n" +
 	"\x03job\x18\v \x01(\fR\x03job:\x04\xa8\xa6\x1f\x01\"\x94\x02\n" +

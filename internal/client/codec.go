@@ -2,7 +2,9 @@ package client
 
 import (
 	"fmt"
+	"math"
 	"reflect"
+	"runtime"
 	"sync"
 
 	"github.com/fxamacker/cbor/v2"
@@ -35,6 +37,7 @@ type ActorHolder interface {
 	SetHandle(Session, id.Actor)
 }
 
+// codecs caches by reflect.Type: the types of a program are finite.
 var codecs sync.Map // reflect.Type -> codecEntry
 
 type codecEntry struct {
@@ -65,79 +68,145 @@ func newCodec(t reflect.Type) (Codec, error) {
 	case t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()):
 		return protoCodec{base}, nil
 	}
-	if err := encodable(t, base.name, map[reflect.Type]bool{}); err != nil {
+	if err := encodable(t); err != nil {
 		return nil, err
 	}
-	base.refs = holdsRefs(t, map[reflect.Type]bool{})
+	base.shape, base.plain = shapeOf(t), isPlain(t)
 	if t.Kind() != reflect.Slice {
 		return base, nil
 	}
-	elem, err := CodecOf(t.Elem())
-	return sliceCodec{base, elem}, err
+	return sliceCodec{base, sync.OnceValues(func() (Codec, error) { return CodecOf(t.Elem()) })}, nil
 }
 
-// typeName names a type the same way in every process.
+// typeName names a type the same way in every process, and no two types alike.
 func typeName(t reflect.Type) string {
-	if t.PkgPath() != "" {
+	if t.Name() != "" {
+		if t.PkgPath() == "" {
+			return t.Name()
+		}
 		return t.PkgPath() + "." + t.Name()
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return "*" + typeName(t.Elem())
+	case reflect.Slice:
+		return "[]" + typeName(t.Elem())
+	case reflect.Array:
+		return fmt.Sprintf("[%d]%s", t.Len(), typeName(t.Elem()))
+	case reflect.Map:
+		return "map[" + typeName(t.Key()) + "]" + typeName(t.Elem())
+	case reflect.Struct:
+		name := "struct{"
+		for i := range t.NumField() {
+			f := t.Field(i)
+			name += fmt.Sprintf("%s %s %q;", f.Name, typeName(f.Type), f.Tag)
+		}
+		return name + "}"
 	}
 	return t.String()
 }
 
 // codec encodes values of one type as CBOR.
 type codec struct {
-	typ  reflect.Type
-	name string
-	refs bool // values may hold references
+	typ   reflect.Type
+	name  string
+	shape shape
+	plain bool // scalar.go knows it
 }
 
-var encMode, decMode = cborModes()
+// maxDepth bounds how deep values are nested, so that one that contains itself
+// is an error and not the end of the process.
+const maxDepth = 10_000
 
-func cborModes() (cbor.EncMode, cbor.DecMode) {
-	enc, err := cbor.EncOptions{Time: cbor.TimeRFC3339Nano, TimeTag: cbor.EncTagRequired}.EncMode()
+// decMode reads every type; a map inside an any becomes a map[any]any. anyMode
+// makes it a map[string]any, which is what programs put there.
+var encMode, decMode, anyMode = cborModes()
+
+func cborModes() (cbor.EncMode, cbor.DecMode, cbor.DecMode) {
+	enc, err := cbor.EncOptions{Time: cbor.TimeRFC3339Nano, TimeTag: cbor.EncTagRequired,
+		TextMarshaler: cbor.TextMarshalerTextString}.EncMode()
 	if err != nil {
 		panic(err)
 	}
-	dec, err := cbor.DecOptions{MaxArrayElements: 1<<31 - 1, MaxMapPairs: 1<<31 - 1, MaxNestedLevels: 256}.DecMode()
+	opts := cbor.DecOptions{MaxArrayElements: math.MaxInt32, MaxMapPairs: math.MaxInt32, MaxNestedLevels: maxDepth + 10,
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, IntDec: cbor.IntDecConvertSignedOrBigInt,
+		UTF8:               cbor.UTF8DecodeInvalid, // a Go string may hold any bytes
+		ByteStringToString: cbor.ByteStringToStringAllowed, TextUnmarshaler: cbor.TextUnmarshalerTextString}
+	dec, err := opts.DecMode()
 	if err != nil {
 		panic(err)
 	}
-	return enc, dec
+	opts.DefaultMapType = reflect.TypeFor[map[string]any]()
+	dyn, err := opts.DecMode()
+	if err != nil {
+		panic(err)
+	}
+	return enc, dec, dyn
 }
 
+// Type implements Codec.
 func (c codec) Type() string { return c.name }
 
+// Encode implements Codec.
 func (c codec) Encode(s Session, v any) (wire.Value, error) {
 	if v == nil {
 		return wire.Value{Tag: wire.None}, nil
 	}
 	out := wire.Value{Tag: wire.CBOR}
-	if c.refs {
-		out.Refs = shareRefs(s, reflect.ValueOf(v))
+	if c.plain {
+		if out.Data = appendPlain(v); out.Data != nil {
+			return out, nil
+		}
 	}
 	var err error
+	if c.shape != (shape{}) {
+		if out.Refs, err = shareRefs(s, c.typ, v); err != nil {
+			return wire.Value{}, c.fail(err)
+		}
+	}
 	if out.Data, err = encMode.Marshal(v); err != nil {
-		return wire.Value{}, &wire.Error{Code: wire.Encode, Op: c.name, Message: err.Error()}
+		return wire.Value{}, c.fail(err)
 	}
 	return out, nil
 }
 
+// Decode implements Codec.
 func (c codec) Decode(s Session, val wire.Value) (any, error) {
-	v := reflect.New(c.typ)
 	switch val.Tag {
 	case wire.None:
-		return v.Elem().Interface(), nil
+		return reflect.Zero(c.typ).Interface(), nil
 	case wire.CBOR:
 	default:
 		return nil, wrongTag(c.name, val.Tag)
 	}
-	if err := decMode.Unmarshal(val.Data, v.Interface()); err != nil {
-		return nil, &wire.Error{Code: wire.Encode, Op: c.name, Message: err.Error()}
+	if c.plain {
+		if v := readPlain(c.typ, val.Data); v != nil {
+			return v, nil
+		}
 	}
-	if c.refs {
+	v, err := c.unmarshal(val.Data)
+	if err != nil {
+		return nil, c.fail(err)
+	}
+	if c.shape.refs {
 		bindRefs(s, v.Elem())
 	}
 	return v.Elem().Interface(), nil
+}
+
+func (c codec) unmarshal(data []byte) (reflect.Value, error) {
+	v := reflect.New(c.typ)
+	if c.shape.dynamic {
+		if anyMode.Unmarshal(data, v.Interface()) == nil {
+			return v, nil
+		}
+		v = reflect.New(c.typ) // there is a map with keys that are no strings
+	}
+	return v, decMode.Unmarshal(data, v.Interface())
+}
+
+func (c codec) fail(err error) error {
+	return &wire.Error{Code: wire.Encode, Op: c.name, Message: err.Error(), Err: err}
 }
 
 func wrongTag(name string, tag wire.Tag) error {
@@ -151,19 +220,31 @@ func wrongTag(name string, tag wire.Tag) error {
 // rawCodec passes bytes as they are.
 type rawCodec struct{ name string }
 
+// Type implements Codec.
 func (c rawCodec) Type() string { return c.name }
 
+// Encode implements Codec. The value shares v's bytes.
 func (c rawCodec) Encode(_ Session, v any) (wire.Value, error) {
 	b, _ := v.([]byte)
+	if b == nil {
+		return wire.Value{Tag: wire.None}, nil
+	}
 	return wire.Value{Tag: wire.Raw, Data: b}, nil
 }
 
+// Decode implements Codec.
 func (c rawCodec) Decode(_ Session, val wire.Value) (any, error) {
 	switch val.Tag {
 	case wire.None:
 		return []byte(nil), nil
 	case wire.Raw:
 		return append(make([]byte, 0, len(val.Data)), val.Data...), nil
+	case wire.CBOR: // another language's bytes inside its plain data
+		var b []byte
+		if err := decMode.Unmarshal(val.Data, &b); err != nil {
+			return nil, &wire.Error{Code: wire.Encode, Op: c.name, Message: err.Error(), Err: err}
+		}
+		return b, nil
 	}
 	return nil, wrongTag(c.name, val.Tag)
 }
@@ -171,17 +252,20 @@ func (c rawCodec) Decode(_ Session, val wire.Value) (any, error) {
 // protoCodec encodes protobuf messages.
 type protoCodec struct{ codec }
 
+// Encode implements Codec.
 func (c protoCodec) Encode(_ Session, v any) (wire.Value, error) {
-	if v == nil {
+	m, ok := v.(proto.Message)
+	if !ok || !m.ProtoReflect().IsValid() { // a nil pointer
 		return wire.Value{Tag: wire.None}, nil
 	}
-	b, err := proto.Marshal(v.(proto.Message))
+	b, err := proto.Marshal(m)
 	if err != nil {
-		return wire.Value{}, &wire.Error{Code: wire.Encode, Op: c.name, Message: err.Error()}
+		return wire.Value{}, c.fail(err)
 	}
 	return wire.Value{Tag: wire.Proto, Data: b}, nil
 }
 
+// Decode implements Codec.
 func (c protoCodec) Decode(_ Session, val wire.Value) (any, error) {
 	switch val.Tag {
 	case wire.None:
@@ -192,7 +276,7 @@ func (c protoCodec) Decode(_ Session, val wire.Value) (any, error) {
 	}
 	m := reflect.New(c.typ.Elem()).Interface()
 	if err := proto.Unmarshal(val.Data, m.(proto.Message)); err != nil {
-		return nil, &wire.Error{Code: wire.Encode, Op: c.name, Message: err.Error()}
+		return nil, c.fail(err)
 	}
 	return m, nil
 }
@@ -200,15 +284,23 @@ func (c protoCodec) Decode(_ Session, val wire.Value) (any, error) {
 // sliceCodec also makes slices of objects' values.
 type sliceCodec struct {
 	codec
-	elem Codec
+	elem func() (Codec, error) // late, for a type may be a slice of itself
 }
 
-func (c sliceCodec) Element() Codec { return c.elem }
+// Element implements Collector.
+func (c sliceCodec) Element() Codec {
+	elem, err := c.elem()
+	if err != nil {
+		panic(fmt.Sprintf("client: %s can be encoded, but its elements cannot: %v", c.name, err))
+	}
+	return elem
+}
 
+// Collect implements Collector.
 func (c sliceCodec) Collect(fs []*Future) (any, error) {
-	elems := make([]any, len(fs))
+	elems, elem := make([]any, len(fs)), c.Element()
 	for i, f := range fs {
-		v, err := ValueOf(f, c.elem)
+		v, err := ValueOf(f, elem)
 		if err != nil {
 			return nil, err
 		}
@@ -217,6 +309,7 @@ func (c sliceCodec) Collect(fs []*Future) (any, error) {
 	return c.Join(elems)
 }
 
+// Join implements Collector.
 func (c sliceCodec) Join(elems []any) (any, error) {
 	out := reflect.MakeSlice(c.typ, len(elems), len(elems))
 	for i, v := range elems {
@@ -241,5 +334,7 @@ func ValueOf(f *Future, c Codec) (any, error) {
 	if res.Enc == nil {
 		return res.Val, nil
 	}
-	return c.Decode(f.Sess, res.Enc.Value)
+	v, err := c.Decode(f.Sess, res.Enc.Value)
+	runtime.KeepAlive(f) // holds the pin, and what the value refers to
+	return v, err
 }

@@ -16,11 +16,6 @@ const (
 	actorTag = 0x77656602 // content: the actor's 16 bytes
 )
 
-var (
-	refHolder   = reflect.TypeFor[RefHolder]()
-	actorHolder = reflect.TypeFor[ActorHolder]()
-)
-
 // MarshalRef is the CBOR form of a reference to f; nil is the zero reference.
 func MarshalRef(f *Future) ([]byte, error) {
 	if f == nil {
@@ -69,163 +64,167 @@ func unmarshalTag(b []byte, number uint64, what string) ([]byte, error) {
 	return raw, err
 }
 
-// encodable checks that values of t can leave the process; path says where in
-// the user's type t is.
-func encodable(t reflect.Type, path string, seen map[reflect.Type]bool) error {
-	if seen[t] || isHolder(t) || marshals(t) {
+// sharer goes through a value that is about to be encoded.
+type sharer struct {
+	s    Session
+	refs []id.Object
+}
+
+// shareRefs has the node count every reference inside v, of type t, and lists
+// the objects. It fails if v holds what could not be encoded or found again.
+func shareRefs(s Session, t reflect.Type, v any) ([]id.Object, error) {
+	sh := sharer{s: s}
+	if t.Kind() == reflect.Interface {
+		return nil, sh.visitAny(reflect.ValueOf(v), 0)
+	}
+	err := sh.visit(reflect.ValueOf(v), 0)
+	return sh.refs, err
+}
+
+func (sh *sharer) visit(v reflect.Value, depth int) error {
+	if depth > maxDepth {
+		return errTooDeep
+	}
+	t := v.Type()
+	if shapeOf(t) == (shape{}) {
 		return nil
 	}
-	seen[t] = true
-	switch t.Kind() {
-	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Uintptr:
-		return fmt.Errorf("%s: a %s cannot be encoded to leave the process", path, t)
-	case reflect.Interface:
-		if t.NumMethod() > 0 {
-			return fmt.Errorf("%s: a value of interface type %s cannot be decoded again; use a concrete type", path, t)
-		}
-	case reflect.Pointer, reflect.Slice, reflect.Array:
-		return encodable(t.Elem(), path, seen)
-	case reflect.Map:
-		if err := encodable(t.Key(), path+" key", seen); err != nil {
-			return err
-		}
-		return encodable(t.Elem(), path+" value", seen)
-	case reflect.Struct:
-		return encodableStruct(t, path, seen)
-	}
-	return nil
-}
-
-func encodableStruct(t reflect.Type, path string, seen map[reflect.Type]bool) error {
-	exported := 0
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if !f.IsExported() && !f.Anonymous || f.Tag.Get("cbor") == "-" || f.Tag.Get("json") == "-" {
-			continue
-		}
-		exported++
-		if err := encodable(f.Type, path+"."+f.Name, seen); err != nil {
-			return err
-		}
-	}
-	if exported == 0 && t.NumField() > 0 {
-		return fmt.Errorf("%s: all fields of %s are unexported, so nothing of it would be encoded; export them or implement MarshalCBOR", path, t)
-	}
-	return nil
-}
-
-func isHolder(t reflect.Type) bool {
-	p := reflect.PointerTo(t)
-	return p.Implements(refHolder) || p.Implements(actorHolder)
-}
-
-// marshals reports whether t brings its own encoding.
-func marshals(t reflect.Type) bool {
-	type binary interface {
-		MarshalBinary() ([]byte, error)
-		UnmarshalBinary([]byte) error
-	}
-	p := reflect.PointerTo(t)
-	return p.Implements(reflect.TypeFor[cbor.Marshaler]()) && p.Implements(reflect.TypeFor[cbor.Unmarshaler]()) ||
-		p.Implements(reflect.TypeFor[binary]())
-}
-
-// holdsRefs reports whether values of t may contain references.
-func holdsRefs(t reflect.Type, seen map[reflect.Type]bool) bool {
 	if isHolder(t) {
-		return true
+		sh.share(v)
+		return nil
 	}
-	if seen[t] {
-		return false
-	}
-	seen[t] = true
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Array:
-		return holdsRefs(t.Elem(), seen)
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return sh.visit(v.Elem(), depth+1)
+		}
+	case reflect.Interface:
+		if !v.IsNil() {
+			return sh.visitAny(v.Elem(), depth+1)
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if err := sh.visit(v.Index(i), depth+1); err != nil {
+				return err
+			}
+		}
 	case reflect.Map:
-		return holdsRefs(t.Key(), seen) || holdsRefs(t.Elem(), seen)
+		for it := v.MapRange(); it.Next(); {
+			if err := sh.visit(it.Key(), depth+1); err != nil {
+				return err
+			}
+			if err := sh.visit(it.Value(), depth+1); err != nil {
+				return err
+			}
+		}
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if t.Field(i).IsExported() && holdsRefs(t.Field(i).Type, seen) {
-				return true
+		for i := range v.NumField() {
+			if isEncoded(t.Field(i)) {
+				if err := sh.visit(v.Field(i), depth+1); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return false
+	return nil
 }
 
-// shareRefs has the node count every reference inside v, and lists them.
-func shareRefs(s Session, v reflect.Value) (refs []id.Object) {
-	walk(v, false, func(v reflect.Value) {
-		if h, ok := v.Interface().(interface{ Future() *Future }); ok {
-			if f := h.Future(); f != nil {
-				s.Share(f)
-				refs = append(refs, f.ID)
-			}
+// visitAny is visit for the value of an interface, whose type registration
+// could not check.
+func (sh *sharer) visitAny(v reflect.Value, depth int) error {
+	t := v.Type()
+	if c, err := CodecOf(t); err != nil {
+		return err
+	} else if c, ok := c.(protoCodec); ok {
+		return fmt.Errorf("a %s inside a value of interface type would not be decoded again; use it as an argument of its own", c.name)
+	}
+	if shapeOf(t).refs {
+		return fmt.Errorf("a %s inside a value of interface type would not be found again as one; use a field of the concrete type", typeName(t))
+	}
+	return sh.visit(v, depth)
+}
+
+// share has what v stands for outlive its journey.
+func (sh *sharer) share(v reflect.Value) {
+	if h, ok := v.Interface().(interface{ Future() *Future }); ok {
+		if f := h.Future(); f != nil {
+			sh.s.Share(f)
+			sh.refs = append(sh.refs, f.ID)
 		}
-	})
-	return refs
+		return
+	}
+	// A value lists the objects, but not the actors that it holds: the session
+	// keeps a handle for those it has sent away.
+	if h, ok := v.Interface().(interface{ Handle() (Session, id.Actor) }); ok {
+		if _, a := h.Handle(); !a.IsZero() {
+			sh.s.Handle(a, 1)
+		}
+	}
 }
 
 // bindRefs gives every reference inside v, which is addressable and was just
 // decoded, to the session.
 func bindRefs(s Session, v reflect.Value) {
-	walk(v, true, func(v reflect.Value) {
-		switch h := v.Addr().Interface().(type) {
-		case RefHolder:
-			if f := h.Future(); f != nil && f.Sess == nil {
-				h.SetFuture(s.Adopt(f.ID))
-			}
-		case ActorHolder:
-			if _, a := h.Handle(); !a.IsZero() {
-				s.Handle(a, 1)
-				h.SetHandle(s, a)
-			}
-		}
-	})
-}
-
-// walk calls f for every reference inside v. With change, f may change them,
-// also where they are in maps.
-func walk(v reflect.Value, change bool, f func(reflect.Value)) {
-	if !v.IsValid() {
+	t := v.Type()
+	if !shapeOf(t).refs {
 		return
 	}
-	if isHolder(v.Type()) {
-		f(v)
+	if isHolder(t) {
+		bind(s, v)
 		return
 	}
 	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Pointer:
 		if !v.IsNil() {
-			walk(v.Elem(), change, f)
+			bindRefs(s, v.Elem())
 		}
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			walk(v.Index(i), change, f)
+			bindRefs(s, v.Index(i))
 		}
 	case reflect.Map:
-		walkMap(v, change, f)
+		bindMap(s, v)
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				walk(v.Field(i), change, f)
+			if isEncoded(t.Field(i)) {
+				bindRefs(s, v.Field(i))
 			}
 		}
 	}
 }
 
-// walkMap visits a map's values. They cannot be changed in place: a copy is,
-// and goes back.
-func walkMap(v reflect.Value, change bool, f func(reflect.Value)) {
-	for it := v.MapRange(); it.Next(); {
-		if !change {
-			walk(it.Value(), change, f)
-			continue
+func bind(s Session, v reflect.Value) {
+	switch h := v.Addr().Interface().(type) {
+	case RefHolder:
+		if f := h.Future(); f != nil && f.Sess == nil {
+			h.SetFuture(s.Adopt(f.ID))
 		}
-		val := reflect.New(it.Value().Type()).Elem()
-		val.Set(it.Value())
-		walk(val, change, f)
-		v.SetMapIndex(it.Key(), val)
+	case ActorHolder:
+		if _, a := h.Handle(); !a.IsZero() {
+			s.Handle(a, 1)
+			h.SetHandle(s, a)
+		}
 	}
+}
+
+// bindMap binds what is in a map. That cannot be changed in place: copies are,
+// and go back.
+func bindMap(s Session, v reflect.Value) {
+	addressable := func(x reflect.Value) reflect.Value {
+		y := reflect.New(x.Type()).Elem()
+		y.Set(x)
+		bindRefs(s, y)
+		return y
+	}
+	if !shapeOf(v.Type().Key()).refs {
+		for it := v.MapRange(); it.Next(); {
+			v.SetMapIndex(it.Key(), addressable(it.Value()))
+		}
+		return
+	}
+	bound := reflect.MakeMapWithSize(v.Type(), v.Len())
+	for it := v.MapRange(); it.Next(); {
+		bound.SetMapIndex(addressable(it.Key()), addressable(it.Value()))
+	}
+	v.Set(bound)
 }

@@ -181,6 +181,12 @@ func (f Filter) compile(t reflect.Type) (func(reflect.Value) bool, error) {
 	}, nil
 }
 
+// Fields are the names of T's fields that a Filter can compare.
+func Fields[T any]() []string {
+	_, names := fieldByTag(reflect.TypeFor[T](), "")
+	return names
+}
+
 func fieldByTag(t reflect.Type, name string) (index int, names []string) {
 	index = -1
 	for i := range t.NumField() {

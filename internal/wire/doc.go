@@ -11,7 +11,7 @@
 // so it is valid until the Reader's following Next; the From functions copy
 // what they return. Hot messages (Submit, Execute, Result, ObjectValue, Counts,
 // Objects) are used again without allocation: by ResetVT between two decodings
-// of one that a reader owns, or from and to their pools. A message that is used
-// again is decoded with UnmarshalVTUnsafe only, and its byte fields are set, not
-// appended to: UnmarshalVT and append would write into a frame long gone.
+// of one that a reader owns, or from and to their pools. ResetVT takes the
+// Values of a message apart for others to use: who encodes a message whose
+// Values belong to another one drops it, or sets those fields to nil first.
 package wire

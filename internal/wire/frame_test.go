@@ -79,3 +79,27 @@ func TestBuffered(t *testing.T) {
 		}
 	}
 }
+
+// A message that is used again does not write into the frame that it was
+// decoded from before, and neither does who gets its parts from their pool.
+func TestReuseLeavesFramesAlone(t *testing.T) {
+	frame := func(fill byte) []byte {
+		data := bytes.Repeat([]byte{fill}, 100)
+		return AppendFrame(nil, 0, &sessionv1.ObjectValue{Object: data[:20], Value: &sessionv1.Value{Data: data, Refs: data}})[frameOverhead:]
+	}
+	first, second := frame(1), frame(2)
+	var m sessionv1.ObjectValue
+	for range 100 { // the pool may drop some
+		if err := m.UnmarshalVTUnsafe(first); err != nil {
+			t.Fatal(err)
+		}
+		m.ResetVT()
+		if err := m.UnmarshalVT(second); err != nil {
+			t.Fatal(err)
+		}
+		m.ResetVT()
+	}
+	if !bytes.Equal(first, frame(1)) {
+		t.Errorf("the first frame has become %x", first)
+	}
+}

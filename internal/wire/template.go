@@ -226,5 +226,6 @@ func SelectorFromPB(terms []*sessionv1.Term) (resource.Selector, error) {
 	return s, nil
 }
 
-// clone copies a string that may lie in a frame.
-func clone(s string) string { return strings.Clone(s) }
+// clone copies a string that may lie in a frame. The generated decoders let
+// through what is not UTF-8, other languages' do not.
+func clone(s string) string { return strings.Clone(strings.ToValidUTF8(s, "\uFFFD")) }

@@ -99,7 +99,7 @@ func runPlugin(ctx context.Context, p plugin, file protoreflect.FileDescriptor, 
 		return fmt.Errorf("%s", response.GetError())
 	}
 	for _, f := range response.File {
-		out[f.GetName()] = []byte(f.GetContent())
+		out[f.GetName()] = forgetBytes(file, []byte(f.GetContent()))
 	}
 	return nil
 }

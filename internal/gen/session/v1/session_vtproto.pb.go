@@ -2921,11 +2921,7 @@ var vtprotoPool_Value = sync.Pool{
 
 func (m *Value) ResetVT() {
 	if m != nil {
-		f0 := m.Data[:0]
-		f1 := m.Refs[:0]
 		m.Reset()
-		m.Data = f0
-		m.Refs = f1
 	}
 }
 func (m *Value) ReturnToVTPool() {
@@ -2947,15 +2943,11 @@ var vtprotoPool_Arg = sync.Pool{
 func (m *Arg) ResetVT() {
 	if m != nil {
 		m.Value.ReturnToVTPool()
-		f0 := m.Object[:0]
-		f1 := m.Objects[:0]
 		for _, mm := range m.Values {
 			mm.ResetVT()
 		}
 		f2 := m.Values[:0]
 		m.Reset()
-		m.Object = f0
-		m.Objects = f1
 		m.Values = f2
 	}
 }
@@ -2981,12 +2973,8 @@ func (m *Submit) ResetVT() {
 			mm.ResetVT()
 		}
 		f0 := m.Args[:0]
-		f1 := m.Parent[:0]
-		f2 := m.Actor[:0]
 		m.Reset()
 		m.Args = f0
-		m.Parent = f1
-		m.Actor = f2
 	}
 }
 func (m *Submit) ReturnToVTPool() {
@@ -3007,9 +2995,7 @@ var vtprotoPool_Objects = sync.Pool{
 
 func (m *Objects) ResetVT() {
 	if m != nil {
-		f0 := m.Objects[:0]
 		m.Reset()
-		m.Objects = f0
 	}
 }
 func (m *Objects) ReturnToVTPool() {
@@ -3030,10 +3016,8 @@ var vtprotoPool_Counts = sync.Pool{
 
 func (m *Counts) ResetVT() {
 	if m != nil {
-		f0 := m.Ids[:0]
 		f1 := m.N[:0]
 		m.Reset()
-		m.Ids = f0
 		m.N = f1
 	}
 }
@@ -3055,10 +3039,8 @@ var vtprotoPool_ObjectValue = sync.Pool{
 
 func (m *ObjectValue) ResetVT() {
 	if m != nil {
-		f0 := m.Object[:0]
 		m.Value.ReturnToVTPool()
 		m.Reset()
-		m.Object = f0
 	}
 }
 func (m *ObjectValue) ReturnToVTPool() {
@@ -3079,18 +3061,12 @@ var vtprotoPool_Execute = sync.Pool{
 
 func (m *Execute) ResetVT() {
 	if m != nil {
-		f0 := m.Task[:0]
 		for _, mm := range m.Args {
 			mm.ResetVT()
 		}
 		f1 := m.Args[:0]
-		f2 := m.Actor[:0]
-		f3 := m.Job[:0]
 		m.Reset()
-		m.Task = f0
 		m.Args = f1
-		m.Actor = f2
-		m.Job = f3
 	}
 }
 func (m *Execute) ReturnToVTPool() {
@@ -3111,14 +3087,12 @@ var vtprotoPool_Result = sync.Pool{
 
 func (m *Result) ResetVT() {
 	if m != nil {
-		f0 := m.Task[:0]
 		for _, mm := range m.Returns {
 			mm.ResetVT()
 		}
 		f1 := m.Returns[:0]
 		f2 := m.Reservations[:0]
 		m.Reset()
-		m.Task = f0
 		m.Returns = f1
 		m.Reservations = f2
 	}

@@ -105,11 +105,12 @@ func (m *Machine) finished(now time.Duration, ev *Event, fx []Effect) []Effect {
 // proceed decides what a lease does after a task of it ended.
 func (m *Machine) proceed(now time.Duration, l *lease, fx []Effect) []Effect {
 	q := l.q
+	calm := m.calm(q, m.home(l))
 	switch {
 	case q.create:
 		l.actor = l.n == 0
 		return fx
-	case !l.ending && m.calm(q, m.home(l)):
+	case !l.ending && calm:
 	case l.ending || m.yields(now, l):
 		l.ending = true
 		if l.n == 0 {
@@ -124,7 +125,11 @@ func (m *Machine) proceed(now time.Duration, l *lease, fx []Effect) []Effect {
 		}
 		fx = m.start(now, l, &e, prio, fx)
 	}
-	if l.n == 0 {
+	switch {
+	case l.n > 0:
+	case q.remote() && !calm: // its holder's next task is on its way
+		m.wakeAt(now + spec.LeaseIdle)
+	default:
 		fx = m.rest(now, l, fx)
 	}
 	return fx
@@ -223,6 +228,9 @@ func (m *Machine) takenBack(now time.Duration, ev *Event, fx []Effect) []Effect 
 		return fx
 	}
 	l.revoking = false
+	if l.n == 0 { // everything ended before the worker heard: l rests already
+		return fx
+	}
 	q := m.local(now, l.q)
 	for k := len(ev.Tasks) - 1; k >= 0; k-- {
 		i := l.index(ev.Tasks[k])

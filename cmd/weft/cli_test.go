@@ -150,7 +150,7 @@ type shell struct {
 
 func newShell(t *testing.T) *shell {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "weft-cli-") // t.TempDir can be too long for a socket
+	dir, err := os.MkdirTemp("", "weft-cli-") //nolint:usetesting // t.TempDir can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ var listings = []listing{
 	{"tasks", lister((*api.Client).Tasks, state.TaskTable, func(r *state.Task) string { return r.ID }), state.Fields[state.Task]()},
 	{"actors", lister((*api.Client).Actors, state.ActorTable, func(r *state.Actor) string { return r.ID }), state.Fields[state.Actor]()},
 	{"objects", lister((*api.Client).Objects, state.ObjectTable, func(r *state.Object) string { return r.ID }), state.Fields[state.Object]()},
-	{"workers", lister((*api.Client).Workers, state.WorkerTable, func(r *state.Worker) string { return fmt.Sprint(r.ID) }), state.Fields[state.Worker]()},
+	{"workers", lister((*api.Client).Workers, state.WorkerTable, func(r *state.Worker) string { return strconv.Itoa(r.ID) }), state.Fields[state.Worker]()},
 	{"jobs", lister((*api.Client).Jobs, state.JobTable, func(r *state.Job) string { return r.ID }), state.Fields[state.Job]()},
 	{"nodes", lister((*api.Client).Nodes, state.NodeTable, func(r *state.Node) string { return r.ID }), state.Fields[state.Node]()},
 	{"groups", lister((*api.Client).Groups, state.GroupTable, func(r *state.Group) string { return r.ID }), state.Fields[state.Group]()},
@@ -85,7 +86,7 @@ type rowsFunc[T any] func(*api.Client, context.Context, state.Query) (state.Rows
 func lister[T any](rows rowsFunc[T], table func([]T, time.Time) *state.Table, id func(*T) string) func(*program, context.Context, *api.Client, state.Query) error {
 	return func(p *program, ctx context.Context, c *api.Client, q state.Query) error {
 		var all []T
-		left, total := q.Limit, 0
+		left := q.Limit
 		for {
 			q.Limit = pageRows
 			if left > 0 {
@@ -95,9 +96,9 @@ func lister[T any](rows rowsFunc[T], table func([]T, time.Time) *state.Table, id
 			if err != nil {
 				return err
 			}
-			all, total = append(all, found.Rows...), found.Total
+			all = append(all, found.Rows...)
 			if !found.Truncated || len(found.Rows) == 0 || len(all) == left {
-				return showRows(p, all, total, found.Truncated, table)
+				return showRows(p, all, found.Total, found.Truncated, table)
 			}
 			q.After = id(&all[len(all)-1])
 		}

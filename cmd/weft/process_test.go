@@ -26,7 +26,7 @@ type terminal struct {
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
-	parent, err := os.MkdirTemp("", "weft-cli-")
+	parent, err := os.MkdirTemp("", "weft-cli-") //nolint:usetesting // t.TempDir can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +52,7 @@ func (m *terminal) run(args ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	err := c.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode(), out.String(), errs.String()
 	}
 	if err != nil {
@@ -102,7 +101,10 @@ func (m *terminal) waitGone(t *testing.T) {
 	gone := make(chan error, 1)
 	go func() { gone <- unix.Flock(int(f.Fd()), unix.LOCK_SH) }() // the kernel says when
 	select {
-	case <-gone:
+	case err := <-gone:
+		if err != nil {
+			t.Fatal(err)
+		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the node's process does not end")
 	}

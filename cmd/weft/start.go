@@ -172,7 +172,7 @@ func (p *program) runNode(ctx context.Context, cfg node.Config, f *startFlags, r
 		return errors.Join(err, n.Close(ctx))
 	}
 	r := &running{program: p, node: n, stop: make(chan bool, 1)}
-	listener, err := listenAPI(apiSocket(cfg.Socket))
+	listener, err := listenAPI(ctx, apiSocket(cfg.Socket))
 	if err != nil {
 		return errors.Join(err, n.Close(ctx))
 	}
@@ -180,8 +180,9 @@ func (p *program) runNode(ctx context.Context, cfg node.Config, f *startFlags, r
 }
 
 // listenAPI serves the user alone, wherever the socket is.
-func listenAPI(path string) (net.Listener, error) {
-	l, err := net.Listen("unix", path)
+func listenAPI(ctx context.Context, path string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("the API's socket: %w", err)
 	}

@@ -25,7 +25,7 @@ const drainLen = 1024
 // once in every: a burst becomes one batch. It is for a goroutine of its own.
 func (l *Log) Drain(ctx context.Context, every time.Duration, sinks ...Sink) error {
 	d := drain{log: l, sinks: sinks, failing: make([]bool, len(sinks))}
-	for l.Wait(ctx, d.cursor) == nil {
+	for d.wait(ctx) {
 		d.rest(ctx, every)
 		l.Tick(time.Since(l.cfg.Start))
 		d.step()
@@ -52,6 +52,25 @@ type drain struct {
 	entries []Entry
 	sinks   []Sink
 	failing []bool
+}
+
+// wait returns when there is something to do; false is the end. Counts of a
+// second are something once it is over, though nothing happens any more.
+func (d *drain) wait(ctx context.Context) bool {
+	waiting := ctx
+	if d.log.counting() {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, time.Second)
+		defer cancel()
+	}
+	return d.log.Wait(waiting, d.cursor) == nil || ctx.Err() == nil
+}
+
+// counting reports whether there are counts that are not written yet.
+func (l *Log) counting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.touched) > 0
 }
 
 // rest lets more come, so that not each event costs a wake-up and a write.

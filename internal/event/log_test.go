@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -129,9 +130,9 @@ func TestReadMergesByTime(t *testing.T) {
 func TestBudget(t *testing.T) {
 	l := New(Config{Budget: 3})
 	f, g := l.Name("f"), l.Name("g")
-	burst := func(second time.Duration) {
+	burst := func(second int) {
 		for i := range 10 {
-			at := second*time.Second + time.Duration(i)*time.Millisecond
+			at := time.Duration(second)*time.Second + time.Duration(i)*time.Millisecond
 			l.Append(at, Record{Kind: TaskDone, Name: f, N: 1, Ran: 2, Bytes: 3})
 			l.Append(at, Record{Kind: TaskWaited, Name: g, N: 1, Ran: 5})
 			l.Append(at, Record{Kind: TaskFailed, Name: f, N: 1})
@@ -264,7 +265,7 @@ func TestNoteShortens(t *testing.T) {
 func TestNamesAreBounded(t *testing.T) {
 	l := New(Config{})
 	for i := range maxNames + 10 {
-		l.Name(fmt.Sprint(i))
+		l.Name(strconv.Itoa(i))
 	}
 	if a, b := l.Name("7"), l.Name("7"); a != b || a == 0 {
 		t.Errorf("one name is %d and %d", a, b)
@@ -294,7 +295,7 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	for w := range 4 {
 		writers.Go(func() {
-			name := l.Name(fmt.Sprint(w))
+			name := l.Name(strconv.Itoa(w))
 			for i := range 5000 {
 				l.Append(time.Duration(i)*time.Millisecond, Record{Kind: Kind(1 + i%20), Name: name})
 				if i%1000 == 0 {
@@ -362,5 +363,7 @@ func BenchmarkAppendFollowed(b *testing.B) {
 		l.Append(time.Duration(i)*100, r)
 	}
 	cancel()
-	<-done
+	if err := <-done; err != nil {
+		b.Error(err)
+	}
 }

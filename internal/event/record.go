@@ -69,8 +69,8 @@ func Micros(d time.Duration) uint32 {
 // Kind says what happened.
 type Kind uint8
 
-// Counted, or-ed to an ordinary Kind, makes a record that stands for N records
-// of that kind with that Name, within the second before At. Ran and Bytes are
+// Counted is or-ed to an ordinary Kind: the record stands for N records of that
+// kind with that Name, within the second before At. Ran and Bytes are
 // their sums.
 const Counted Kind = 1 << 7
 
@@ -197,8 +197,9 @@ func (k Kind) failure() bool {
 	switch k {
 	case TaskRetried, TaskFailed, ObjectLost, StoreFull, Misbehaved, SinkFailed, Gap, ActorRestarting:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // Cause says why. Zero is no cause.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weftrun/weft/internal/gen/event/v1"
+	eventv1 "github.com/weftrun/weft/internal/gen/event/v1"
 	"github.com/weftrun/weft/internal/id"
 )
 

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/weftrun/weft/internal/gen/event/v1"
+	eventv1 "github.com/weftrun/weft/internal/gen/event/v1"
 )
 
 // ReadSegments yields the events in a directory's segments, oldest first. An

@@ -57,8 +57,7 @@ func (s *Stats) count(r *Record) {
 	}
 	s.Kinds[r.Kind]++
 	s.Bytes[r.Kind] += r.Bytes
-	switch r.Kind {
-	case TaskDone, TaskFailed:
+	if r.Kind == TaskDone || r.Kind == TaskFailed {
 		s.Ran.observe(r.Ran)
 		s.Queued.observe(time.Duration(r.Queued) * time.Microsecond)
 	}

@@ -68,8 +68,9 @@ func (k Kind) numberIs() string {
 		return "level"
 	case Gap:
 		return "records"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // String is one line: time, event, what it is about, and the rest as key=value.

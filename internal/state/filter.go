@@ -203,15 +203,15 @@ func fieldText(v reflect.Value) string {
 	if !v.IsValid() {
 		return ""
 	}
-	switch v.Kind() {
-	case reflect.String:
+	switch {
+	case v.Kind() == reflect.String:
 		return v.String()
-	case reflect.Int, reflect.Int64:
+	case v.CanInt():
 		return strconv.FormatInt(v.Int(), 10)
-	case reflect.Float64:
+	case v.CanFloat():
 		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
 	}
-	if t, ok := v.Interface().(time.Time); ok {
+	if t, ok := reflect.TypeAssert[time.Time](v); ok {
 		if t.IsZero() {
 			return ""
 		}

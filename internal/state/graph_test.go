@@ -1,8 +1,8 @@
 package state
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -69,11 +69,11 @@ func TestDeadlocksAreReal(t *testing.T) {
 			for range rapid.IntRange(0, 2).Draw(t, "needs") {
 				var need Need
 				for range rapid.IntRange(1, 3).Draw(t, "by") {
-					need.By = append(need.By, fmt.Sprint(rapid.IntRange(0, n).Draw(t, "id")))
+					need.By = append(need.By, strconv.Itoa(rapid.IntRange(0, n).Draw(t, "id")))
 				}
 				v.Needs = append(v.Needs, need)
 			}
-			g[fmt.Sprint(i)] = v
+			g[strconv.Itoa(i)] = v
 		}
 		cycles := Deadlocks(g)
 		free := runToEnd(g)
@@ -124,7 +124,7 @@ func TestMarkDeadlocks(t *testing.T) {
 func BenchmarkDeadlocks(b *testing.B) {
 	g := Graph{}
 	for i := range 10_000 {
-		g[fmt.Sprint(i)] = Vertex{Needs: []Need{{By: []string{fmt.Sprint(i + 1)}}}}
+		g[strconv.Itoa(i)] = Vertex{Needs: []Need{{By: []string{strconv.Itoa(i + 1)}}}}
 	}
 	for b.Loop() {
 		if got := Deadlocks(g); got != nil {

@@ -184,11 +184,13 @@ func TestResolve(t *testing.T) {
 		"hits":                              "a1020304050607080000010000000004", // an actor's name
 		"pair":                              "a1020304050607080000010000000007",
 		"a10203040506070800000100000000060": "a102030405060708000001000000000600000000", // a put has no task
-		" 0000000003 ":                      "a1020304050607080000010000000003",
 	} {
 		if got, err := Resolve(t.Context(), s, arg); err != nil || got != want {
 			t.Errorf("%q: %q, %v; want %q", arg, got, err, want)
 		}
+	}
+	if got, err := Resolve(t.Context(), s, " hits\n"); err != nil || got != "a1020304050607080000010000000004" {
+		t.Errorf("with spaces around it: %q, %v", got, err)
 	}
 	for arg, want := range map[string]string{
 		"7":                                 "too short",

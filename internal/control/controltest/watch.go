@@ -106,7 +106,7 @@ func watchPrefix(s *suite) {
 	s.commit(control.Txn{Do: []control.Op{control.Set("actors/1", []byte("no")), control.Set("jobs/2", []byte("yes"))}})
 	s.commit(control.Txn{Do: []control.Op{{Kind: control.DeletePrefix, Key: "jobs"}}})
 	events := s.collect(w, 4)
-	slices.SortStableFunc(events[2:], func(a, b control.Event) int { return compareKeys(a, b) })
+	slices.SortStableFunc(events[2:], compareKeys)
 	s.wantEvents(events, "jobs/1=yes", "jobs/2=yes", "-jobs/1", "-jobs/2")
 }
 

@@ -1,7 +1,7 @@
 package mem
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -33,7 +33,7 @@ func TestHistoryForgetsWholeRevisions(t *testing.T) {
 	txn := func(n int) control.Txn {
 		var t control.Txn
 		for i := range n {
-			t.Do = append(t.Do, control.Set(fmt.Sprint(i), nil))
+			t.Do = append(t.Do, control.Set(strconv.Itoa(i), nil))
 		}
 		return t
 	}
@@ -56,7 +56,7 @@ func BenchmarkCommit(b *testing.B) {
 	value := make([]byte, 100)
 	b.ReportAllocs()
 	for i := range b.N {
-		txn := control.Txn{Do: []control.Op{control.Set(fmt.Sprint(i%1000), value)}}
+		txn := control.Txn{Do: []control.Op{control.Set(strconv.Itoa(i%1000), value)}}
 		if _, err := s.Commit(b.Context(), txn); err != nil {
 			b.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -21,7 +22,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weftrun/weft/internal/event"
-	"github.com/weftrun/weft/internal/gen/api/v1"
+	apiv1 "github.com/weftrun/weft/internal/gen/api/v1"
+	"github.com/weftrun/weft/internal/gen/api/v1/apiv1connect"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/state"
 )
@@ -101,7 +103,7 @@ func checkRoundTrip[V any, M proto.Message](t *rapid.T, v V, m M) {
 
 // fill draws a value; trees are at most that deep.
 func fill(t *rapid.T, v reflect.Value, deep int) {
-	if _, ok := v.Interface().(time.Time); ok {
+	if _, ok := reflect.TypeAssert[time.Time](v); ok {
 		if rapid.Bool().Draw(t, "set") {
 			v.Set(reflect.ValueOf(time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "time"), 7).UTC()))
 		}
@@ -117,8 +119,8 @@ func fill(t *rapid.T, v reflect.Value, deep int) {
 	case reflect.Bool:
 		v.SetBool(rapid.Bool().Draw(t, "bool"))
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(t, v.Field(i), deep)
+		for _, field := range v.Fields() {
+			fill(t, field, deep)
 		}
 	case reflect.Pointer:
 		if deep > 0 && rapid.Bool().Draw(t, "set") {
@@ -136,6 +138,8 @@ func fill(t *rapid.T, v reflect.Value, deep int) {
 			fill(t, element, deep)
 			v.SetMapIndex(reflect.ValueOf(key), element)
 		}
+	default:
+		t.Fatalf("a field of kind %v", v.Kind())
 	}
 }
 
@@ -355,7 +359,10 @@ func TestServeEndsStreams(t *testing.T) {
 	go func() { done <- Serve(ctx, l, Handler(n, nil)) }()
 	c := Dial(l.Addr().String())
 	defer c.Close()
-	for range c.Events(t.Context(), true, false) {
+	for _, err := range c.Events(t.Context(), true, false) {
+		if err != nil {
+			break // the stream has ended
+		}
 		cancel()
 	}
 	if err := <-done; err != nil {
@@ -523,6 +530,18 @@ func TestJSON(t *testing.T) {
 	body, _ := io.ReadAll(r.Body)
 	if !strings.Contains(string(body), `"state":"RUNNING"`) || !strings.Contains(string(body), `"truncated":true`) {
 		t.Errorf("%d %s", r.StatusCode, body)
+	}
+}
+
+// gRPC needs HTTP/2, which is there without TLS.
+func TestGRPC(t *testing.T) {
+	n, c := serveFake(t)
+	c.transport.Protocols = new(http.Protocols)
+	c.transport.Protocols.SetUnencryptedHTTP2(true)
+	service := apiv1connect.NewNodeServiceClient(&http.Client{Transport: c.transport}, "http://weft", connect.WithGRPC())
+	status, err := service.Status(t.Context(), connect.NewRequest(&apiv1.StatusRequest{}))
+	if err != nil || status.Msg.Node.Id != n.Summary.Node.ID {
+		t.Errorf("%v, %v", status, err)
 	}
 }
 

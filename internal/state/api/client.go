@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weftrun/weft/internal/event"
-	"github.com/weftrun/weft/internal/gen/api/v1"
+	apiv1 "github.com/weftrun/weft/internal/gen/api/v1"
 	"github.com/weftrun/weft/internal/gen/api/v1/apiv1connect"
 	"github.com/weftrun/weft/internal/state"
 )

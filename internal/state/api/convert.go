@@ -62,7 +62,7 @@ func encodeStruct(m protoreflect.Message, v reflect.Value) {
 
 // encodeValue makes the value of one element; a message is made by fresh.
 func encodeValue(v reflect.Value, fresh func() protoreflect.Value) protoreflect.Value {
-	if t, ok := v.Interface().(time.Time); ok {
+	if t, ok := reflect.TypeAssert[time.Time](v); ok {
 		return protoreflect.ValueOfMessage(timestamppb.New(t).ProtoReflect())
 	}
 	switch v = reflect.Indirect(v); v.Kind() {
@@ -117,7 +117,7 @@ func decodeValue(target reflect.Value, value protoreflect.Value) {
 		target.Set(reflect.New(target.Type().Elem()))
 		target = target.Elem()
 	}
-	if _, ok := target.Interface().(time.Time); ok {
+	if _, ok := reflect.TypeAssert[time.Time](target); ok {
 		if stamp, ok := value.Message().Interface().(*timestamppb.Timestamp); ok {
 			target.Set(reflect.ValueOf(stamp.AsTime()))
 		}

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/weftrun/weft/internal/event"
-	"github.com/weftrun/weft/internal/gen/api/v1"
+	apiv1 "github.com/weftrun/weft/internal/gen/api/v1"
 	"github.com/weftrun/weft/internal/gen/api/v1/apiv1connect"
 	"github.com/weftrun/weft/internal/state"
 )
@@ -141,8 +141,10 @@ func (s *service) Events(ctx context.Context, r *connect.Request[apiv1.EventsReq
 		if !r.Msg.Follow && (atEnd || len(page) == 0) {
 			return nil
 		}
-		if len(page) == 0 && log.Wait(ctx, cursor) != nil {
-			return nil // the client has left
+		if len(page) == 0 {
+			if err := log.Wait(ctx, cursor); err != nil {
+				return nil //nolint:nilerr // the client has left, or the node ends
+			}
 		}
 	}
 }

@@ -161,14 +161,13 @@ func (m *Machine) streamDone(t *task, s *stream, ev *Event) {
 	m.setState(t, done)
 	m.part(t)
 	m.endStream(t, s, 0)
-	m.settle(t)
 	for _, it := range t.wide.items {
 		if it.state == objPending { // lost after this attempt had passed it
 			m.later(opRebuild, t.id.Return(it.index))
 			break
 		}
 	}
-	m.reap(t)
+	m.settle(t) // t may be gone after this
 }
 
 func (m *Machine) endStream(t *task, s *stream, fault Fault) {

@@ -43,7 +43,7 @@ func newTerminal(t *testing.T) *terminal {
 
 func (m *terminal) command(args ...string) *exec.Cmd {
 	c := exec.Command(os.Args[0], args...)
-	c.Env = append(os.Environ(), asWeft+"=1", "XDG_RUNTIME_DIR="+m.parent, addressVariable+"=")
+	c.Env = append(os.Environ(), asWeft+"=1", "GORACE=atexit_sleep_ms=0", "XDG_RUNTIME_DIR="+m.parent, addressVariable+"=")
 	return c
 }
 

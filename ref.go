@@ -114,7 +114,7 @@ func await(ctx context.Context, f *client.Future) error {
 	}
 	want(f)
 	if run := client.FromContext(ctx); run != nil {
-		defer run.Sess.Blocked(ctx)()
+		defer run.Sess.Blocked(ctx, f)()
 	}
 	if err := f.Wait(ctx); err != nil {
 		return waitError(f, err)

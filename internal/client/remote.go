@@ -546,12 +546,15 @@ func (r *Remote) Watch(fs []*Future, ready func(int)) (stop func()) {
 }
 
 // Blocked implements Session.
-func (r *Remote) Blocked(ctx context.Context) (resume func()) {
+func (r *Remote) Blocked(ctx context.Context, on ...*Future) (resume func()) {
 	run := FromContext(ctx)
 	if run == nil || run.Task.IsZero() {
 		return func() {}
 	}
 	ref := &sessionv1.TaskRef{Task: run.Task[:]}
+	for _, f := range on {
+		ref.Objects = append(ref.Objects, f.ID[:]...)
+	}
 	r.out.add(sessionv1.Kind_KIND_BLOCKED, ref)
 	r.out.flush()
 	return func() { r.out.add(sessionv1.Kind_KIND_UNBLOCKED, ref) }

@@ -104,8 +104,9 @@ type Session interface {
 	// Watch calls ready for each of fs as it becomes available, without its
 	// value; at once for those that are. stop ends the calls.
 	Watch(fs []*Future, ready func(i int)) (stop func())
-	// Blocked says that the task running in ctx waits; resume that it goes on.
-	Blocked(ctx context.Context) (resume func())
+	// Blocked says that the task running in ctx waits, for on if it is known;
+	// resume that it goes on.
+	Blocked(ctx context.Context, on ...*Future) (resume func())
 
 	Cancel(t id.Task, force, recursive bool)
 	Kill(a id.Actor, noRestart bool)

@@ -150,7 +150,14 @@ func (h *handler) block(m *sessionv1.TaskRef, kind dispatch.EventKind) error {
 	if err != nil {
 		return err
 	}
+	objects, err := wire.UnpackObjects(nil, m.Objects)
+	if err != nil {
+		return err
+	}
 	return h.in(func() error {
+		if task := h.n.tasks[t]; task != nil {
+			task.waitsOn = objects
+		}
 		h.n.block(t, kind)
 		return nil
 	})

@@ -261,22 +261,14 @@ func argumentError(fn *client.Function, i int, err error) *wire.Error {
 	return &e
 }
 
-// blocked notes that a task in this process waits, or goes on.
-func (n *Node) blocked(t id.Task, waits bool) {
-	kind := dispatch.Unblocked
-	if waits {
-		kind = dispatch.Blocked
-	}
-	n.lock()
-	n.block(t, kind)
-	n.unlock()
-}
-
 // block tells dispatch. A method's CPU is its actor's.
 func (n *Node) block(t id.Task, kind dispatch.EventKind) {
 	task := n.tasks[t]
 	if task == nil || n.closed {
 		return
+	}
+	if task.blocked = kind == dispatch.Blocked; !task.blocked {
+		task.waitsOn = task.waitsOn[:0]
 	}
 	n.stepDispatch(&dispatch.Event{Kind: kind, Task: t, Lease: task.lease})
 }

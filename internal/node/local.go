@@ -269,13 +269,26 @@ func (l *Local) Watch(fs []*client.Future, ready func(int)) (stop func()) {
 }
 
 // Blocked implements client.Session.
-func (l *Local) Blocked(ctx context.Context) (resume func()) {
+func (l *Local) Blocked(ctx context.Context, on ...*client.Future) (resume func()) {
 	run := client.FromContext(ctx)
 	if run == nil || run.Task.IsZero() {
 		return func() {}
 	}
-	l.n.blocked(run.Task, true)
-	return func() { l.n.blocked(run.Task, false) }
+	n := l.n
+	n.lock()
+	if t := n.tasks[run.Task]; t != nil {
+		t.waitsOn = t.waitsOn[:0]
+		for _, f := range on {
+			t.waitsOn = append(t.waitsOn, f.ID)
+		}
+	}
+	n.block(run.Task, dispatch.Blocked)
+	n.unlock()
+	return func() {
+		n.lock()
+		n.block(run.Task, dispatch.Unblocked)
+		n.unlock()
+	}
 }
 
 // Cancel implements client.Session.

@@ -57,6 +57,7 @@ type Node struct {
 	scratch  []id.Object
 	lastSpec *spec.Task // of which lastName is the name
 	lastName event.Name
+	counts   counts
 
 	instances  map[id.Actor]*instance
 	local      *Local

@@ -34,7 +34,9 @@ type stream struct {
 }
 
 func newStream(n *Node, t *task) *stream {
-	return &stream{n: n, t: t, wake: make(chan struct{}, 1)}
+	s := &stream{n: n, t: t, wake: make(chan struct{}, 1)}
+	s.restart()
+	return s
 }
 
 // restart prepares for another attempt, whose items own compares with those

@@ -7,6 +7,7 @@ import (
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/dispatch"
+	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
 	"github.com/weftrun/weft/internal/place"
@@ -32,7 +33,9 @@ type task struct {
 	called      bool // a method: the actor machine knows the call
 	began       bool // its worker said so
 	cancelled   bool
-	victim      bool // the memory guard ended its process
+	blocked     bool        // it waits in a call to the node
+	waitsOn     []id.Object // for these, if blocked and known
+	victim      bool        // the memory guard ended its process
 
 	out     *outcome            // while its result is being handled
 	run     *client.TaskContext // while it runs in this process
@@ -252,6 +255,8 @@ func (n *Node) finish(t *task, o *outcome) {
 		n.settleOwn()
 		return
 	}
+	n.counts.done++
+	n.doneRecord(t)
 	ev := own.Event{Kind: own.Done, Task: t.id, Attempt: t.attempt, Node: n.id}
 	var one [1]own.Return
 	returns := one[:0]
@@ -292,6 +297,8 @@ func (n *Node) failTask(e *own.Effect) {
 	if t.out.err.Op == "" {
 		t.out.err.Op = t.spec.Name
 	}
+	n.counts.failed++
+	n.failureRecord(t, event.TaskFailed, t.out.err.Error())
 }
 
 var faultCodes = map[own.Fault]wire.Code{
@@ -321,8 +328,20 @@ func (n *Node) faultError(t *task, e *own.Effect) *wire.Error {
 // retried forgets where the failed attempt ran.
 func (n *Node) retried(e *own.Effect) {
 	if t := n.tasks[e.Task]; t != nil {
+		n.counts.retried++
+		n.failureRecord(t, event.TaskRetried, retryText(t))
 		t.worker, t.out = 0, nil
+		if t.stream != nil {
+			t.stream.restart()
+		}
 	}
+}
+
+func retryText(t *task) string {
+	if t.out == nil || t.out.err == nil {
+		return ""
+	}
+	return t.out.err.Error()
 }
 
 // unqueue takes a task out of whatever queue it waits in.

@@ -2401,6 +2401,7 @@ func (x *Consume) GetN() uint32 {
 type TaskRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          []byte                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Objects       []byte                 `protobuf:"bytes,2,opt,name=objects,proto3" json:"objects,omitempty"` // KIND_BLOCKED: what it waits for, if that is known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2438,6 +2439,13 @@ func (*TaskRef) Descriptor() ([]byte, []int) {
 func (x *TaskRef) GetTask() []byte {
 	if x != nil {
 		return x.Task
+	}
+	return nil
+}
+
+func (x *TaskRef) GetObjects() []byte {
+	if x != nil {
+		return x.Objects
 	}
 	return nil
 }
@@ -3566,9 +3574,10 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05error\x18\x02 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"+\n" +
 	"\aConsume\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\f\n" +
-	"\x01n\x18\x02 \x01(\rR\x01n\"\x1d\n" +
+	"\x01n\x18\x02 \x01(\rR\x01n\"7\n" +
 	"\aTaskRef\x12\x12\n" +
-	"\x04task\x18\x01 \x01(\fR\x04task\"\x9a\x01\n" +
+	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
+	"\aobjects\x18\x02 \x01(\fR\aobjects\"\x9a\x01\n" +
 	"\x04Item\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +

@@ -1,0 +1,321 @@
+package node
+
+import (
+	"context"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
+	"github.com/weftrun/weft/internal/spec"
+	"github.com/weftrun/weft/internal/state"
+	"github.com/weftrun/weft/internal/store"
+)
+
+// source shows a node's state. Rows are read from the machines in pages, so that
+// the lock is held briefly however much there is.
+type source struct{ n *Node }
+
+// State is the node's state, for `weft list`, `weft why` and the API.
+func (n *Node) State() state.Source { return source{n} }
+
+// pageSize is how many rows are read under one hold of the lock.
+const pageSize = 1024
+
+// Status implements state.Source.
+func (s source) Status(ctx context.Context) (state.Status, error) {
+	nodes, err := s.Nodes(ctx, state.Query{})
+	if err != nil {
+		return state.Status{}, err
+	}
+	st := state.Status{Node: nodes.Rows[0], Tasks: map[string]int{}, Actors: map[string]int{}, Now: time.Now()}
+	for t := range s.tasks() {
+		st.Tasks[t.State]++
+	}
+	s.n.mu.Lock()
+	defer s.n.mu.Unlock()
+	for st2, count := range s.n.actors.Stats().States {
+		if count > 0 && actor.State(st2) != 0 {
+			st.Actors[actorStates[actor.State(st2)]] = count
+		}
+	}
+	st.Jobs, st.Done, st.Failed, st.Retried = len(s.n.jobs), s.n.counts.done, s.n.counts.failed, s.n.counts.retried
+	return st, nil
+}
+
+// Nodes implements state.Source.
+func (s source) Nodes(_ context.Context, q state.Query) (state.Rows[state.Node], error) {
+	n := s.n
+	host, _ := os.Hostname()
+	use := n.store.Stats()
+	n.mu.Lock()
+	free := n.dispatch.Free()
+	row := state.Node{ID: n.id.String(), State: state.NodeAlive, Address: n.cfg.Socket, Host: host, PID: os.Getpid(),
+		Version: n.cfg.Build, Total: n.total.Map(), Free: free.Map(), Labels: n.cfg.Labels, Workers: len(n.workers),
+		Queued: n.dispatch.Queued(), Started: n.start,
+		Store:  state.StoreUse{Used: use.Used, Limit: use.Limit, Pinned: pinned(&use), Warm: use.Slab.Warm, Spilled: use.DiskUsed, Objects: int64(use.Objects)},
+		Memory: state.MemoryUse{Used: residentBytes(), Limit: n.cfg.MemoryLimit}}
+	for _, t := range n.tasks {
+		if t.worker != 0 && t.spec.Kind == spec.KindTask {
+			row.Running++
+		}
+	}
+	n.mu.Unlock()
+	return state.Select(q, slices.Values([]state.Node{row}))
+}
+
+// Tasks implements state.Source: those that live and, after them, those whose
+// end the events still have.
+func (s source) Tasks(_ context.Context, q state.Query) (state.Rows[state.Task], error) {
+	return state.Select(q, s.tasks())
+}
+
+// tasks reads living tasks in order of their ids.
+func (s source) tasks() iter.Seq[state.Task] {
+	return func(yield func(state.Task) bool) {
+		for after := (id.Task{}); ; {
+			s.n.mu.Lock()
+			page := s.n.own.Tasks(after, pageSize)
+			rows := make([]state.Task, 0, len(page))
+			for i := range page {
+				if page[i].Spec != nil && !page[i].Lineage {
+					rows = append(rows, s.n.taskRow(&page[i]))
+				}
+			}
+			s.n.mu.Unlock()
+			for _, r := range rows {
+				if !yield(r) {
+					return
+				}
+			}
+			if len(page) == 0 {
+				return
+			}
+			after = page[len(page)-1].Task
+		}
+	}
+}
+
+var taskKinds = map[spec.Kind]string{spec.KindTask: state.NormalTask, spec.KindCreate: state.ActorCreationTask, spec.KindMethod: state.ActorTask}
+
+func (n *Node) taskRow(i *own.TaskInfo) state.Task {
+	row := state.Task{ID: i.Task.String(), Name: i.Spec.Name, Function: i.Spec.Function, Kind: taskKinds[i.Spec.Kind],
+		Attempt: int(i.Attempt), Job: i.Spec.Job.String(), Resources: i.Spec.Resources.Map(), Arguments: i.Missing,
+		State: n.taskState(i)}
+	if !i.Parent.IsZero() {
+		row.Parent = i.Parent.String()
+	}
+	if t := n.tasks[i.Task]; t != nil {
+		if a := t.owner(); !a.IsZero() {
+			row.Actor = a.String()
+		}
+		if t.worker != 0 {
+			row.Worker, row.Node = int(t.worker), n.id.String()
+		}
+	}
+	return row
+}
+
+func (n *Node) taskState(i *own.TaskInfo) string {
+	t := n.tasks[i.Task]
+	switch {
+	case t == nil:
+		return state.TaskFinished
+	case i.Missing > 0:
+		return state.TaskPendingArgs
+	case t.worker == 0 && t.spec.Kind == spec.KindMethod:
+		return state.TaskPendingTurn
+	case t.worker == 0:
+		return state.TaskPendingPlacement
+	case t.blocked:
+		return state.TaskInGet
+	}
+	return state.TaskRunning
+}
+
+var actorStates = map[actor.State]string{actor.Pending: state.ActorPending, actor.Alive: state.ActorAlive,
+	actor.Restarting: state.ActorRestarting, actor.Dead: state.ActorDead}
+
+// Actors implements state.Source.
+func (s source) Actors(_ context.Context, q state.Query) (state.Rows[state.Actor], error) {
+	return state.Select(q, func(yield func(state.Actor) bool) {
+		for after := (id.Actor{}); ; {
+			s.n.mu.Lock()
+			page := s.n.actors.List(after, pageSize)
+			rows := make([]state.Actor, 0, len(page))
+			for i := range page {
+				rows = append(rows, s.n.actorRow(&page[i]))
+			}
+			s.n.mu.Unlock()
+			for _, r := range rows {
+				if !yield(r) {
+					return
+				}
+			}
+			if len(page) == 0 {
+				return
+			}
+			after = page[len(page)-1].Actor
+		}
+	})
+}
+
+func (n *Node) actorRow(i *actor.Info) state.Actor {
+	a := i.Spec.Actor
+	row := state.Actor{ID: i.Actor.String(), Class: a.Class, State: actorStates[i.State], Name: a.Name, Namespace: a.Namespace,
+		Job: i.Job.String(), Worker: int(i.Worker), Incarnation: int(i.Incarnation), Restarts: i.Restarts,
+		MaxRestarts: a.MaxRestarts, Detached: a.Detached, Handles: i.Handles, Queued: i.Queued, Running: i.Sent,
+		Resources: i.Spec.Resources.Map(), Cause: causeText[i.Cause]}
+	if !i.Node.IsZero() {
+		row.Node = i.Node.String()
+	}
+	switch p := n.workers[i.Worker]; {
+	case p != nil && p.proc != nil:
+		row.PID = p.proc.PID()
+	case i.Worker == inProcess:
+		row.PID = os.Getpid()
+	}
+	return row
+}
+
+// Objects implements state.Source.
+func (s source) Objects(_ context.Context, q state.Query) (state.Rows[state.Object], error) {
+	return state.Select(q, func(yield func(state.Object) bool) {
+		for after := (id.Task{}); ; {
+			s.n.mu.Lock()
+			page := s.n.own.Objects(after, pageSize)
+			rows := make([]state.Object, 0, len(page))
+			for i := range page {
+				rows = append(rows, s.n.objectRow(&page[i]))
+			}
+			s.n.mu.Unlock()
+			for _, r := range rows {
+				if !yield(r) {
+					return
+				}
+			}
+			if len(page) == 0 {
+				return
+			}
+			after = page[len(page)-1].Object.Task()
+		}
+	})
+}
+
+func (n *Node) objectRow(i *own.ObjectInfo) state.Object {
+	row := state.Object{ID: i.Object.String(), Bytes: i.Status.Size, Refs: i.Refs, State: state.ObjectInline}
+	e := n.objects[i.Object]
+	if e != nil {
+		row.Waiting = len(e.futures) + len(e.gets) + len(e.watches)
+	}
+	switch {
+	case i.Status.Is == own.Pending:
+		row.State = state.ObjectPending
+	case i.Status.Is == own.Never:
+		row.State = state.ObjectLost
+	case i.Status.Error:
+		row.State = state.ObjectFailed
+	case e != nil && e.at:
+		row.State, row.Node = state.ObjectStored, n.id.String()
+		if info, ok := n.store.Lookup(i.Object); ok {
+			row.Pins = info.Policy.Pins
+			if info.Where == store.InFile {
+				row.State = state.ObjectSpilled
+			}
+		}
+	}
+	if t := n.tasks[i.Object.Task()]; t != nil {
+		row.Task, row.TaskName, row.Job = t.id.String(), t.spec.Name, t.spec.Job.String()
+	}
+	return row
+}
+
+// Workers implements state.Source.
+func (s source) Workers(_ context.Context, q state.Query) (state.Rows[state.Worker], error) {
+	n := s.n
+	n.mu.Lock()
+	rows := make([]state.Worker, 0, len(n.workers)+1)
+	if n.local != nil {
+		rows = append(rows, state.Worker{ID: int(inProcess), State: state.WorkerIdle, PID: os.Getpid(), Job: n.cfg.Job.String(),
+			Node: n.id.String(), Kind: "embedded", Actors: len(n.instances), Started: n.start})
+	}
+	for _, p := range n.workers {
+		rows = append(rows, n.workerRow(p))
+	}
+	n.mu.Unlock()
+	slices.SortFunc(rows, func(a, b state.Worker) int { return a.ID - b.ID })
+	return state.Select(q, slices.Values(rows))
+}
+
+func (n *Node) workerRow(p *process) state.Worker {
+	row := state.Worker{ID: int(p.id), State: state.WorkerStarting, Job: p.class.Job.String(), Node: n.id.String(), Kind: "go", Started: p.started}
+	if p.proc != nil {
+		row.PID = p.proc.PID()
+	}
+	if p.up {
+		row.State = state.WorkerIdle
+		row.Actors = len(n.actors.On(n.id, p.id))
+	}
+	for _, t := range p.tasks {
+		if t.spec.Kind != spec.KindCreate {
+			row.Running++
+			row.State = state.WorkerBusy
+		}
+	}
+	return row
+}
+
+// Jobs implements state.Source.
+func (s source) Jobs(_ context.Context, q state.Query) (state.Rows[state.Job], error) {
+	n := s.n
+	n.mu.Lock()
+	rows := make([]state.Job, 0, len(n.jobs))
+	for _, j := range n.jobs {
+		rows = append(rows, state.Job{ID: j.id.String(), State: state.JobRunning, Program: j.name, PID: j.session.pid,
+			Namespace: j.session.namespace, Sessions: 1, Started: j.started})
+	}
+	n.mu.Unlock()
+	slices.SortFunc(rows, func(a, b state.Job) int { return strings.Compare(a.ID, b.ID) })
+	return state.Select(q, slices.Values(rows))
+}
+
+var layoutNames = map[spec.PackKind]string{spec.Pack: "PACK", spec.SpreadOut: "SPREAD", spec.StrictPack: "STRICT_PACK", spec.StrictSpread: "STRICT_SPREAD"}
+
+// Groups implements state.Source.
+func (s source) Groups(_ context.Context, q state.Query) (state.Rows[state.Group], error) {
+	n := s.n
+	n.mu.Lock()
+	rows := make([]state.Group, 0, len(n.groups))
+	for _, g := range n.groups {
+		rows = append(rows, n.groupRow(g))
+	}
+	n.mu.Unlock()
+	slices.SortFunc(rows, func(a, b state.Group) int { return strings.Compare(a.ID, b.ID) })
+	return state.Select(q, slices.Values(rows))
+}
+
+func (n *Node) groupRow(g *group) state.Group {
+	row := state.Group{ID: g.id.String(), Name: g.spec.Name, State: state.GroupPending, Job: g.spec.Job.String(), Layout: layoutNames[g.spec.Layout]}
+	if g.reserved == len(g.spec.Bundles) {
+		row.State = state.GroupCreated
+	}
+	for i := range g.spec.Bundles {
+		row.Bundles = append(row.Bundles, state.Bundle{Resources: g.spec.Bundles[i].Resources.Map(), Node: n.id.String()})
+	}
+	return row
+}
+
+// counts are tasks since the node's start, by their end.
+type counts struct{ done, failed, retried int64 }
+
+// pinned is how many bytes sessions keep from moving.
+func pinned(s *store.Stats) (n int64) {
+	for i := range s.Sessions {
+		n += s.Sessions[i].Pinned
+	}
+	return n
+}

@@ -127,9 +127,10 @@ func (lp *loop) greet(l *lane, kind sessionv1.Kind, body []byte) bool {
 		return lp.welcome(c, body)
 	case sessionv1.Kind_KIND_ATTACH:
 		return lp.join(l, body)
+	default:
+		lp.dismiss(l, protocolError(fmt.Sprintf("the first frame is %s, want Hello or Attach", kind)))
+		return false
 	}
-	lp.dismiss(l, protocolError(fmt.Sprintf("the first frame is %s, want Hello or Attach", kind)))
-	return false
 }
 
 // welcome answers Hello.

@@ -162,7 +162,7 @@ func TestClose(t *testing.T) {
 		if err := goodbye(t, d.frames); (err == nil) != (reason == nil) || err != nil && !errors.Is(err, wire.OutOfMemory) {
 			t.Errorf("got %v, want %v", err, reason)
 		}
-		if err := r.closed(); err != reason {
+		if err := r.closed(); !errors.Is(err, reason) {
 			t.Errorf("closed with %v, want %v", err, reason)
 		}
 	}

@@ -12,7 +12,7 @@ type Handler interface {
 	ActorHandler
 	WorkerHandler
 
-	Query(*sessionv1.Query) error
+	Query(m *sessionv1.Query) error
 	// BatchEnd comes after the frames that one look at the sockets brought, and
 	// within long batches now and then: the time to write what they caused.
 	BatchEnd()
@@ -22,43 +22,43 @@ type Handler interface {
 
 // TaskHandler has the frames about tasks.
 type TaskHandler interface {
-	Template(*sessionv1.Template) error
-	Submit(*sessionv1.Submit) error
-	Cancel(*sessionv1.Cancel) error
-	Consume(*sessionv1.Consume) error
-	DropStream(*sessionv1.TaskRef) error
-	Blocked(*sessionv1.TaskRef) error
-	Unblocked(*sessionv1.TaskRef) error
+	Template(m *sessionv1.Template) error
+	Submit(m *sessionv1.Submit) error
+	Cancel(m *sessionv1.Cancel) error
+	Consume(m *sessionv1.Consume) error
+	DropStream(m *sessionv1.TaskRef) error
+	Blocked(m *sessionv1.TaskRef) error
+	Unblocked(m *sessionv1.TaskRef) error
 }
 
 // ObjectHandler has the frames about objects.
 type ObjectHandler interface {
-	Put(*sessionv1.Put) error
-	Reserve(*sessionv1.Reserve) error
-	Seal(*sessionv1.Seal) error
-	Abort(*sessionv1.Abort) error
-	Get(*sessionv1.Objects) error
-	Watch(*sessionv1.Objects) error
-	Unwant(*sessionv1.Objects) error
-	Hold(*sessionv1.Counts) error
-	Drop(*sessionv1.Counts) error
-	Unpin(*sessionv1.Counts) error
+	Put(m *sessionv1.Put) error
+	Reserve(m *sessionv1.Reserve) error
+	Seal(m *sessionv1.Seal) error
+	Abort(m *sessionv1.Abort) error
+	Get(m *sessionv1.Objects) error
+	Watch(m *sessionv1.Objects) error
+	Unwant(m *sessionv1.Objects) error
+	Hold(m *sessionv1.Counts) error
+	Drop(m *sessionv1.Counts) error
+	Unpin(m *sessionv1.Counts) error
 }
 
 // ActorHandler has the frames about actors and placement groups.
 type ActorHandler interface {
-	Create(*sessionv1.Submit) error
-	Kill(*sessionv1.Kill) error
-	Lookup(*sessionv1.Lookup) error
-	Handle(*sessionv1.Counts) error
-	Group(*sessionv1.Group) error
-	Ungroup(*sessionv1.Group) error
+	Create(m *sessionv1.Submit) error
+	Kill(m *sessionv1.Kill) error
+	Lookup(m *sessionv1.Lookup) error
+	Handle(m *sessionv1.Counts) error
+	Group(m *sessionv1.Group) error
+	Ungroup(m *sessionv1.Group) error
 }
 
 // WorkerHandler has the frames that only workers send.
 type WorkerHandler interface {
-	Result(*sessionv1.Result) error
-	Item(*sessionv1.Item) error
-	Begun(*sessionv1.TaskRef) error
-	TakenBack(*sessionv1.TakenBack) error
+	Result(m *sessionv1.Result) error
+	Item(m *sessionv1.Item) error
+	Begun(m *sessionv1.TaskRef) error
+	TakenBack(m *sessionv1.TakenBack) error
 }

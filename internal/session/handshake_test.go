@@ -213,7 +213,7 @@ func TestAdoptAfterClose(t *testing.T) {
 	if _, err := ts.Adopt(call, side, nil); !errors.Is(err, wire.Closed) {
 		t.Errorf("got %v", err)
 	}
-	if _, _, err := d.frames.Next(); err != io.EOF {
+	if _, _, err := d.frames.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("the lane is open: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -86,7 +87,7 @@ const keepPart = 4 << 10
 func (lp *loop) read(l *lane) bool {
 	b, err := l.receive(lp.buf)
 	switch {
-	case err == unix.EAGAIN:
+	case errors.Is(err, unix.EAGAIN):
 		return false
 	case err != nil:
 		lp.ended(l, err)
@@ -94,6 +95,7 @@ func (lp *loop) read(l *lane) bool {
 	case b == nil: // a large frame is not complete
 		return true
 	}
+	need := 0 // bytes of the frame that is not complete
 	for len(b) > 0 {
 		kind, body, size, err := wire.Cut(b)
 		if err == nil && l.conn == nil && size > maxGreeting {
@@ -104,6 +106,7 @@ func (lp *loop) read(l *lane) bool {
 			return false
 		}
 		if size == 0 || size > len(b) {
+			need = size
 			break
 		}
 		b = b[size:]
@@ -111,20 +114,19 @@ func (lp *loop) read(l *lane) bool {
 			return false
 		}
 	}
-	_, _, size, _ := wire.Cut(b)
-	l.keep(b, size, len(lp.buf))
+	l.keep(b, need, len(lp.buf))
 	return true
 }
 
 // ended says that nothing more comes on l.
 func (lp *loop) ended(l *lane, err error) {
 	switch {
-	case err == unix.ECONNRESET:
+	case errors.Is(err, unix.ECONNRESET):
 		err = io.EOF
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		err = os.NewSyscallError("recv", err)
 	}
-	if err == io.EOF && (len(l.part) > 0) {
+	if errors.Is(err, io.EOF) && len(l.part) > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	switch {

@@ -126,7 +126,11 @@ func (w *workerEnd) Result(m *sessionv1.Result) error {
 	w.value.Value = nil
 	return nil
 }
-func (w *workerEnd) BatchEnd() { w.driver.Flush() }
+func (w *workerEnd) BatchEnd() {
+	if w.driver != nil { // there is one for the worker's Hello, too
+		w.driver.Flush()
+	}
+}
 
 // runWorker answers Executes with their argument until its lane ends.
 func runWorker() {

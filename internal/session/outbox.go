@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -94,7 +95,7 @@ func (o *outbox) flush(resumed bool) (drained func(), err error) {
 	case o.shut:
 		o.discard()
 		return nil, nil
-	case err == unix.EAGAIN:
+	case errors.Is(err, unix.EAGAIN):
 		err = nil
 		if !o.full {
 			o.full = true

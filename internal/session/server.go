@@ -17,7 +17,7 @@ import (
 // it returns. It returns who handles the connection and the answer, whose
 // version and attach secret are filled in; or an error, which is the answer.
 // It is called like a Handler, and sends nothing on the call lane, where the
-// answer comes first.
+// answer comes first; the Handler's first BatchEnd follows that.
 type AcceptFunc func(c *Conn, hello *sessionv1.Hello) (Handler, *sessionv1.Welcome, error)
 
 // Config says how a Server serves. Zero fields have the defaults given.

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
@@ -66,8 +69,8 @@ func TestError(t *testing.T) {
 		spoil := roundTrip(t, ErrorToPB(want), &p)
 		got := ErrorFromPB(&p)
 		spoil()
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("got %+v, want %+v", got, want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("want -, got +:\n%s", diff)
 		}
 	}
 	if ErrorToPB(nil) != nil || ErrorFromPB(nil) != nil {
@@ -128,7 +131,7 @@ func TestIDs(t *testing.T) {
 		_, one := ReadTask(b)
 		_, optional := ReadOptionalTask(b)
 		for _, err := range []error{object, task, one, optional} {
-			if !errors.Is(err, Protocol) || !strings.Contains(err.Error(), fmt.Sprint(n)) {
+			if !errors.Is(err, Protocol) || !strings.Contains(err.Error(), strconv.Itoa(n)) {
 				t.Errorf("%d bytes: got %v", n, err)
 			}
 		}

@@ -140,7 +140,7 @@ func (r *Reader) fill(n int) error {
 		switch {
 		case err == nil:
 			return io.ErrNoProgress
-		case err == io.EOF && r.end > r.start:
+		case errors.Is(err, io.EOF) && r.end > r.start:
 			return io.ErrUnexpectedEOF
 		default:
 			return err

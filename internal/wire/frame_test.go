@@ -34,7 +34,7 @@ func TestFrames(t *testing.T) {
 				t.Fatalf("%s: frame %d: got %d bytes, %v, want %d", name, i, len(m.Text), err, n)
 			}
 		}
-		if _, _, err := r.Next(); err != io.EOF {
+		if _, _, err := r.Next(); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: after the last frame: got %v, want EOF", name, err)
 		}
 		if len(r.buf) > readerSize {

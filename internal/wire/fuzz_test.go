@@ -26,7 +26,7 @@ func FuzzReader(f *testing.F) {
 		for {
 			kind, body, err := r.Next()
 			if err != nil {
-				if err == io.EOF && len(again) != len(stream) {
+				if errors.Is(err, io.EOF) && len(again) != len(stream) {
 					t.Fatalf("EOF after %d of %d bytes", len(again), len(stream))
 				}
 				if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, ErrFrameEmpty) &&

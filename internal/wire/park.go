@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -44,7 +45,7 @@ func NewParking(fd int) (*Parking, error) {
 	}
 	p.look = func(epoll uintptr) bool {
 		n, err := unix.EpollWait(int(epoll), p.event[:], 0)
-		return n > 0 || err != nil && err != unix.EINTR
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
 	}
 	return p, nil
 }

@@ -46,7 +46,7 @@ func DialSocket(path string, pollFor time.Duration) (*Socket, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	for err = unix.EINTR; err == unix.EINTR; {
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	}
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Socket) FD() int { return s.fd }
 // receive tries to read without waiting.
 func (s *Socket) receive() bool {
 	n, err := Receive(s.fd, s.into)
-	if err == unix.EAGAIN {
+	if errors.Is(err, unix.EAGAIN) {
 		return false
 	}
 	s.got, s.gotErr = n, err
@@ -107,7 +107,7 @@ func (s *Socket) Read(b []byte) (int, error) {
 func (s *Socket) result() (int, error) {
 	s.into = nil
 	switch {
-	case s.gotErr == unix.ECONNRESET, s.got == 0 && s.gotErr == nil:
+	case errors.Is(s.gotErr, unix.ECONNRESET), s.got == 0 && s.gotErr == nil:
 		return 0, io.EOF
 	case s.gotErr != nil:
 		return 0, os.NewSyscallError("recv", s.gotErr)
@@ -125,10 +125,10 @@ func (s *Socket) Write(b []byte) (n int, err error) {
 	}
 	for n < len(b) {
 		m, err := Send(s.fd, b[n:])
-		if err == unix.EAGAIN {
+		if errors.Is(err, unix.EAGAIN) {
 			// The node always reads, so this is short; a thread may wait.
 			_, err = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}, -1)
-			if err == unix.EINTR {
+			if errors.Is(err, unix.EINTR) {
 				err = nil
 			}
 		}

@@ -2,8 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -52,14 +54,14 @@ func TestSocketClose(t *testing.T) {
 	a, b := socketPair(t, PollFor)
 	var users sync.WaitGroup
 	users.Go(func() {
-		if _, err := a.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := a.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("read: got %v, want EOF", err)
 		}
 	})
 	full := make(chan struct{})
 	users.Go(func() {
 		for {
-			if _, err := Send(a.fd, make([]byte, 4096)); err == unix.EAGAIN {
+			if _, err := Send(a.fd, make([]byte, 4096)); errors.Is(err, unix.EAGAIN) {
 				break
 			}
 		}
@@ -73,7 +75,7 @@ func TestSocketClose(t *testing.T) {
 		t.Error(err)
 	}
 	users.Wait()
-	if _, err := a.Write([]byte{1}); err != os.ErrClosed {
+	if _, err := a.Write([]byte{1}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("write after Close: got %v", err)
 	}
 	_ = b
@@ -82,6 +84,7 @@ func TestSocketClose(t *testing.T) {
 // Messages that come at once keep a reader looking; one that takes its time
 // makes it sleep.
 func TestPatience(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	p := Patience{Limit: time.Millisecond}
 	looks := 0
 	soon := func() bool { looks++; return true }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -60,7 +61,7 @@ func TemplateFromPB(p *sessionv1.Template, job id.Job) (*spec.Task, error) {
 func taskFromPB(p *sessionv1.Template) (*spec.Task, error) {
 	switch {
 	case p == nil:
-		return nil, fmt.Errorf("there is none")
+		return nil, errors.New("there is none")
 	case p.Kind > uint32(spec.KindMethod):
 		return nil, fmt.Errorf("unknown kind %d", p.Kind)
 	case p.Returns > MaxReturns:
@@ -190,7 +191,7 @@ func VectorFromPB(m map[string]int64) (v resource.Vector, err error) {
 	for name, a := range m {
 		switch {
 		case name == "":
-			return v, fmt.Errorf("a resource has no name")
+			return v, errors.New("a resource has no name")
 		case a < 0:
 			return v, fmt.Errorf("resource %q: %s is negative", name, resource.Amount(a))
 		case a > math.MaxInt64/2:
@@ -214,7 +215,7 @@ func SelectorFromPB(terms []*sessionv1.Term) (resource.Selector, error) {
 	var s resource.Selector
 	for _, p := range terms {
 		if p.Key == "" {
-			return nil, fmt.Errorf("label selector: an empty key")
+			return nil, errors.New("label selector: an empty key")
 		}
 		t := resource.Term{Key: clone(p.Key), Not: p.Not}
 		for _, v := range p.Values {

@@ -39,18 +39,15 @@ func act(role string) {
 		go echo(side)
 		echo(call)
 	case "hang":
-		fmt.Println("main reached")
-		fmt.Fprintln(os.Stderr, "waiting for nothing")
-		select {
-		case <-time.After(time.Hour):
-		}
+		<-time.After(time.Hour)
 	case "exit":
+		fmt.Println("main reached")
 		fmt.Fprint(os.Stderr, "a last line without end")
 		os.Exit(3)
 	case "panic":
 		panic("out of cheese")
 	case "fault":
-		var nowhere *int
+		nowhere := map[string]*int{}["gone"]
 		fmt.Println(*nowhere)
 	case "print":
 		for i := range 2000 {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"sync"
@@ -186,7 +187,7 @@ func (p *Process) awaitEnd() {
 func (p *Process) ended() bool {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, p.PID(), &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
-	return err != nil && err != unix.EINTR || info.Signo != 0
+	return err != nil && !errors.Is(err, unix.EINTR) || info.Signo != 0
 }
 
 func statusOf(cmd *exec.Cmd) Status {

@@ -56,7 +56,7 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 	p := &Process{spec: s, exited: make(chan struct{}), pidfd: -1, call: -1, side: -1}
 	parts, err := p.open()
 	if err == nil {
-		err = p.exec(parts)
+		err = p.exec(ctx, parts)
 	}
 	parts.close()
 	if err != nil {
@@ -79,11 +79,7 @@ func startError(s Spec, err error) error {
 // theirs are the descriptors that only the new process needs.
 type theirs struct{ files []*os.File }
 
-func (t *theirs) add(fd int, name string) *os.File {
-	f := os.NewFile(uintptr(fd), name)
-	t.files = append(t.files, f)
-	return f
-}
+func (t *theirs) add(fd int, name string) { t.files = append(t.files, os.NewFile(uintptr(fd), name)) }
 
 func (t *theirs) close() {
 	for _, f := range t.files {
@@ -133,13 +129,13 @@ func dupHigh(f *os.File) (fd int, err error) {
 	return fd, errors.Join(gone, err)
 }
 
-func (p *Process) exec(t *theirs) error {
+func (p *Process) exec(ctx context.Context, t *theirs) error {
 	path := p.spec.Path
 	if p.spec.Exe != nil {
 		path = fmt.Sprintf("/proc/self/fd/%d", t.files[4].Fd())
 	}
 	for wait := time.Millisecond; ; wait *= 2 {
-		cmd := exec.Command(path)
+		cmd := exec.CommandContext(context.WithoutCancel(ctx), path) // watch ends it, with its group
 		if p.spec.Args != nil {
 			cmd.Args = p.spec.Args
 		}

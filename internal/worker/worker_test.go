@@ -185,7 +185,7 @@ func TestEnds(t *testing.T) {
 		says   []string
 	}{
 		{"exit", true, nil, Status{Code: 3}, wire.WorkerCrashed, []string{"exit status 3", "a last line without end"}},
-		{"exit", false, nil, Status{Code: 3}, wire.SetupFailed, []string{"before it said Hello: exit status 3", "Init first in main"}},
+		{"exit", false, nil, Status{Code: 3}, wire.SetupFailed, []string{"before it said Hello: exit status 3", "Init first in main", "main reached", "a last line without end"}},
 		{"panic", true, nil, Status{Code: 2}, wire.WorkerCrashed, []string{"panic: out of cheese"}},
 		{"echo", true, func(p *Process) { p.Kill() }, Status{Code: -1, Signal: syscall.SIGKILL}, wire.WorkerCrashed,
 			[]string{"signal SIGKILL (killed)"}},
@@ -194,13 +194,13 @@ func TestEnds(t *testing.T) {
 		{"fault", true, nil, Status{Code: 2}, wire.WorkerCrashed, []string{"nil pointer dereference", "goroutine 1 [running]"}},
 		{"echo", true, func(p *Process) { p.Stop(0) }, Status{Code: -1, Signal: syscall.SIGKILL}, wire.WorkerCrashed, nil},
 		{"hang", false, nil, Status{Code: -1, Signal: syscall.SIGKILL}, wire.SetupFailed,
-			[]string{"did not say Hello within 300ms", "main reached", "waiting for nothing"}},
+			[]string{"did not say Hello within 1ms"}},
 	} {
 		t.Run(fmt.Sprintf("%s %t", c.role, c.greet), func(t *testing.T) {
 			p, _ := start(t, c.role, func(s *Spec) {
-				s.HelloTimeout = 300 * time.Millisecond
-				if c.greet {
-					s.HelloTimeout = time.Hour
+				s.HelloTimeout = time.Hour
+				if c.role == "hang" {
+					s.HelloTimeout = time.Millisecond
 				}
 			})
 			if c.greet {

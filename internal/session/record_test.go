@@ -206,4 +206,4 @@ func goodbye(t testing.TB, frames *wire.Reader) *wire.Error {
 
 func put(seq uint64) *sessionv1.Put { return &sessionv1.Put{Seq: seq} }
 
-const short = 50 * time.Millisecond
+const short = 400 * time.Millisecond

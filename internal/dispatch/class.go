@@ -116,6 +116,7 @@ func (m *Machine) forgetWorker(w *worker) {
 	c := w.class
 	c.workers = slices.DeleteFunc(c.workers, func(o *worker) bool { return o == w })
 	delete(m.workers, w.id)
+	m.untidy = true
 }
 
 // workerGone ends everything that w had. The tasks are their owners' to
@@ -219,7 +220,8 @@ func (m *Machine) jobEnd(now time.Duration, ev *Event, fx []Effect) []Effect {
 	if j == nil {
 		return fx
 	}
-	j.ended = true
+	j.ended, m.untidy = true, true
+	m.wakeAt(now + vacantAfter)
 	for _, q := range m.inOrder {
 		if q.job != j {
 			continue

@@ -196,12 +196,7 @@ func (m *Machine) open(now time.Duration, l *lease, w *worker, fx []Effect) []Ef
 	if !ok {
 		return m.rest(now, l, fx)
 	}
-	fx = m.start(now, l, &e, prio, fx)
-	if l.q.create {
-		l.owner = e.task
-		m.actors[e.task] = l
-	}
-	return fx
+	return m.start(now, l, &e, prio, fx)
 }
 
 // start sends a task to l's worker.
@@ -215,6 +210,10 @@ func (m *Machine) start(now time.Duration, l *lease, e *entry, prio int, fx []Ef
 	} else {
 		l.tail += it.cost
 		m.wakeAt(l.since + spec.StealAfter)
+	}
+	if l.q.create {
+		l.owner = e.task
+		m.actors[e.task] = l
 	}
 	m.virtual = max(m.virtual, l.q.job.given)
 	m.charge(l.q.job, l.q.shape, it.cost)
@@ -266,6 +265,7 @@ func (m *Machine) rest(now time.Duration, l *lease, fx []Effect) []Effect {
 		q.idle = append(q.idle, l)
 	}
 	m.restList.add(l)
+	m.freed = m.freed || m.waiting > 0 || len(m.bundles) > 0
 	m.home(l).idle.Add(&q.shape.need)
 	if q.shape.zero {
 		m.zeroIdle++

@@ -109,6 +109,8 @@ type Machine struct {
 	blocked  int    // leases that lent their CPU
 	pressure bool
 	freed    bool          // something may fit that did not
+	withheld bool          // what fits leaves its place to a larger one: that may change at any time
+	untidy   bool          // classes and jobs may have become useless
 	wake     time.Duration // when Tick has something to do
 
 	story story
@@ -146,7 +148,7 @@ func (m *Machine) Step(now time.Duration, ev *Event, fx []Effect) []Effect {
 	default:
 		fx = m.stepOther(now, ev, fx)
 	}
-	if m.freed {
+	if m.freed || m.withheld || m.pressure {
 		fx = m.schedule(now, fx)
 	}
 	return fx
@@ -161,6 +163,7 @@ func (m *Machine) stepOther(now time.Duration, ev *Event, fx []Effect) []Effect 
 	case Unblocked:
 		if l := m.leaseOf(ev); l != nil {
 			m.unblock(l)
+			fx = m.cover(now, m.home(l), fx)
 		}
 	case Unqueue:
 		fx = m.unqueue(now, ev, fx)
@@ -230,14 +233,20 @@ func (m *Machine) capacity(now time.Duration, ev *Event, fx []Effect) []Effect {
 // rejudge turns away the tasks that can never run any more.
 func (m *Machine) rejudge(now time.Duration, fx []Effect) []Effect {
 	for _, q := range m.inOrder {
-		if m.judge(q); !q.denied {
-			continue
+		if m.judge(q); q.denied {
+			fx = m.turnAway(now, q, fx)
 		}
-		if q.remote() && q.n > 0 {
-			fx = append(fx, Effect{Kind: Refuse, Node: q.name.node, Key: q.name.key, N: q.n})
-		}
-		m.drop(now, q, func(e *entry) { fx = append(fx, q.infeasible(e.task, e.attempt)) })
 	}
+	return fx
+}
+
+// turnAway empties the queue of what this node can never run.
+func (m *Machine) turnAway(now time.Duration, q *queue, fx []Effect) []Effect {
+	if q.remote() && q.n > 0 {
+		fx = append(fx, Effect{Kind: Refuse, Node: q.name.node, Key: q.name.key, N: q.n,
+			Resource: q.lack.name, Asked: q.lack.asked, Have: q.lack.have})
+	}
+	m.drop(now, q, func(e *entry) { fx = append(fx, q.infeasible(e.task, e.attempt)) })
 	return fx
 }
 

@@ -82,7 +82,7 @@ func (m *Machine) never(s *shape) (shortage, bool) {
 // fit returns the pool that has room for s now, and nil if none has. With
 // idle, what idle leases hold counts as room.
 func (m *Machine) fit(s *shape, idle bool) *pool {
-	if s.zero && m.zeroFree <= 0 {
+	if s.zero && m.zeroFree <= 0 && !(idle && m.zeroFree+m.zeroIdle > 0) {
 		return nil
 	}
 	if !s.grouped {

@@ -335,6 +335,9 @@ func (m *Machine) clearVacant(now time.Duration) {
 		m.forgetTemplates()
 		m.inOrder = slices.DeleteFunc(m.inOrder, func(q *queue) bool { return m.queues[q.name] != q })
 		m.forgetShapes()
+	}
+	if gone > 0 || m.untidy {
+		m.untidy = false
 		m.forgetClasses()
 		m.forgetJobs()
 	}

@@ -72,16 +72,6 @@ func (m *Machine) takesPush(l *lease) bool {
 	return !l.q.create || (l.n == 0 && !l.actor)
 }
 
-// pushed starts a task through the lease that its owner's node holds.
-func (m *Machine) pushed(now time.Duration, l *lease, e *entry, prio int, fx []Effect) []Effect {
-	m.unrest(l)
-	if l.q.create {
-		l.owner = e.task
-		m.actors[e.task] = l
-	}
-	return m.start(now, l, e, prio, fx)
-}
-
 // local returns the queue of this node's own tasks with q's key.
 func (m *Machine) local(now time.Duration, q *queue) *queue {
 	if q.remote() {

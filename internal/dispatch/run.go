@@ -19,7 +19,8 @@ func (m *Machine) enqueue(now time.Duration, ev *Event, fx []Effect) []Effect {
 	e := entry{task: ev.Task, seq: m.seq, attempt: ev.Attempt, fn: t.fn}
 	if ev.Lease != 0 {
 		if l := m.leases.get(ev.Lease); l != nil && m.takesPush(l) {
-			return m.pushed(now, l, &e, ev.Spec.Priority, fx)
+			m.unrest(l)
+			return m.start(now, l, &e, ev.Spec.Priority, fx)
 		}
 	}
 	if n := len(q.idle); n > 0 && q.n == 0 && !m.pressure {
@@ -258,21 +259,21 @@ func (m *Machine) takenBack(now time.Duration, ev *Event, fx []Effect) []Effect 
 		fx = m.proceed(now, l, fx)
 	}
 	m.freed = true
-	return m.feed(now, q, fx)
-}
-
-// feed gives q's tasks to its own idle leases.
-func (m *Machine) feed(now time.Duration, q *queue, fx []Effect) []Effect {
-	for q.n > 0 && len(q.idle) > 0 && !m.pressure {
-		e, prio, ok := m.pop(now, q)
-		if !ok {
-			break
-		}
-		l := q.idle[len(q.idle)-1]
-		m.unrest(l)
-		fx = m.start(now, l, &e, prio, fx)
+	if q.denied { // its bundle was removed meanwhile
+		fx = m.turnAway(now, q, fx)
 	}
 	return fx
+}
+
+// feed gives q's next task to one of its own idle leases.
+func (m *Machine) feed(now time.Duration, q *queue, fx []Effect) []Effect {
+	e, prio, ok := m.pop(now, q)
+	if !ok {
+		return fx
+	}
+	l := q.idle[len(q.idle)-1]
+	m.unrest(l)
+	return m.start(now, l, &e, prio, fx)
 }
 
 // actorGone gives back what a living actor held. A worker of its own went

@@ -9,12 +9,16 @@ import (
 // schedule opens leases for what waits, first things first, until nothing
 // that waits fits or may run.
 func (m *Machine) schedule(now time.Duration, fx []Effect) []Effect {
-	m.freed = false
+	m.withheld = false
 	fx = m.carve(now, fx)
 	for m.waiting > 0 && m.admits() {
 		q, p := m.pick(now)
 		if q == nil {
 			break
+		}
+		if len(q.idle) > 0 {
+			fx = m.feed(now, q, fx)
+			continue
 		}
 		fx = m.makeRoom(now, p, q.shape, fx)
 		fx = m.grant(now, q, p, fx)
@@ -67,7 +71,11 @@ func (m *Machine) pickOther(now time.Duration, first *queue) (*queue, *pool) {
 				continue
 			}
 			p := m.fit(r.shape, true)
-			if p == nil || m.reserves(q) || (guard && p == &m.node && p.rivals(&first.shape.need, &r.shape.need)) {
+			if p == nil {
+				continue
+			}
+			if m.reserves(q) || (guard && p == &m.node && p.rivals(&first.shape.need, &r.shape.need)) {
+				m.withheld = true
 				continue
 			}
 			best, room = q, p
@@ -98,6 +106,19 @@ func (m *Machine) makeRoom(now time.Duration, p *pool, s *shape, fx []Effect) []
 	for l := m.restList.first; l != nil && !m.fitsNow(p, s); {
 		next := l.more
 		if m.home(l) == p && (l.q.shape.zero == s.zero) {
+			fx = m.finish(now, l, fx)
+		}
+		l = next
+	}
+	return fx
+}
+
+// cover ends idle leases to make up for CPU of p, or leases without
+// resources, that are in use twice.
+func (m *Machine) cover(now time.Duration, p *pool, fx []Effect) []Effect {
+	for l := m.restList.first; l != nil && (p.free.CPU < 0 || m.zeroFree < 0); {
+		next, s := l.more, l.q.shape
+		if (p.free.CPU < 0 && m.home(l) == p && s.need.CPU > 0) || (m.zeroFree < 0 && s.zero) {
 			fx = m.finish(now, l, fx)
 		}
 		l = next

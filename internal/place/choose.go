@@ -126,7 +126,7 @@ func (m *Machine) load(now time.Duration, n *node, need *resource.Vector) int64 
 		return halfLoad
 	}
 	if now-n.spentAt > spentFor {
-		n.spent = resource.Vector{}
+		n.spent, n.spentAt = resource.Vector{}, now
 	}
 	load := int64(0)
 	for name, a := range need.All {
@@ -149,8 +149,14 @@ func (m *Machine) load(now time.Duration, n *node, need *resource.Vector) int64 
 // spend counts a placement against n's figures.
 func (m *Machine) spend(now time.Duration, n *node, need *resource.Vector) {
 	if now-n.spentAt > spentFor {
-		n.spent = resource.Vector{}
+		n.spent, n.spentAt = resource.Vector{}, now
 	}
-	n.spentAt = now
 	n.spent.Add(need)
+}
+
+// credit is the inverse of spend, when a task is known to be over.
+func (n *node) credit(need *resource.Vector) {
+	if n.spent.Fits(need) {
+		n.spent.Sub(need)
+	}
 }

@@ -198,7 +198,8 @@ func (m *Machine) view(now time.Duration, ev *Event, fx []Effect) []Effect {
 		m.version++
 		fx = m.unpark(now, n, fx)
 	}
-	n.free, n.queued, n.spent = ev.Free.Clone(), ev.Queued, resource.Vector{}
+	n.free, n.queued = ev.Free.Clone(), ev.Queued
+	n.spent, n.spentAt = resource.Vector{}, now
 	return m.relieve(now, n, fx)
 }
 

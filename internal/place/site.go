@@ -367,6 +367,9 @@ func (m *Machine) ended(now time.Duration, ev *Event, fx []Effect) []Effect {
 	}
 	h.n--
 	s := h.site
+	if s.w.spec.Kind != spec.KindCreate {
+		s.n.credit(&s.w.spec.Resources)
+	}
 	if ev.Ran > 0 {
 		s.w.measure(ev.Ran)
 	}

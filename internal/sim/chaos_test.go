@@ -22,13 +22,14 @@ func (s seeded) roll(_ string, n int) int { return s.rng.IntN(n) }
 
 // chaos does to a cluster what users and misfortune do.
 type chaos struct {
-	c      *Cluster
-	d      dice
-	actors []id.Actor
-	tasks  []id.Task
-	trace  []string // what was done
-	faults bool
-	specs  map[string]*spec.Task
+	c       *Cluster
+	d       dice
+	actors  []id.Actor
+	tasks   []id.Task
+	streams []id.Task
+	trace   []string // what was done
+	faults  bool
+	specs   map[string]*spec.Task
 }
 
 func newChaos(d dice, seed uint64, faults bool) *chaos {
@@ -93,6 +94,19 @@ func (x *chaos) specOf(kind spec.Kind) *spec.Task {
 	return s
 }
 
+// streamOf returns a description like s, of a stream, windowed or not.
+func (x *chaos) streamOf(s *spec.Task) *spec.Task {
+	window := x.d.roll("window", 3)
+	key := fmt.Sprint(s.Function, window)
+	if x.specs[key] == nil {
+		x.specs[key] = TaskSpec(key, s.Resources.CPU.Float(), func(d *spec.Task) {
+			d.Returns, d.Stream, d.WindowItems = 0, true, window
+			d.MaxRetries, d.RetryErrors = s.MaxRetries, s.RetryErrors
+		})
+	}
+	return x.specs[key]
+}
+
 func (x *chaos) program(kind spec.Kind, children bool) *Program {
 	p := &Program{Spec: x.specOf(kind), Dur: time.Duration(x.d.roll("dur", 40)) * 100 * time.Microsecond, Sizes: []int64{x.size()}}
 	if x.d.roll("fails", 6) == 0 {
@@ -129,6 +143,30 @@ var ops = []struct {
 		t := x.c.Submit(i, x.program(spec.KindTask, true), args...)
 		x.tasks = append(x.tasks, t)
 		x.did("submit %s %d args", x.c.taskName(t), len(args))
+	}},
+	{"stream", 4, false, func(x *chaos) {
+		i := x.node()
+		p := x.program(spec.KindTask, false)
+		p.Items = uint32(x.d.roll("items", 8))
+		p.Spec = x.streamOf(p.Spec)
+		t := x.c.Submit(i, p, x.args(i)...)
+		x.tasks, x.streams = append(x.tasks, t), append(x.streams, t)
+		x.did("stream %s of %d", x.c.taskName(t), p.Items)
+	}},
+	{"consume", 8, false, func(x *chaos) {
+		if len(x.streams) > 0 {
+			t := x.streams[x.d.roll("stream", len(x.streams))]
+			if x.c.Consume(t) {
+				x.did("an item of %s", x.c.taskName(t))
+			}
+		}
+	}},
+	{"drop stream", 1, false, func(x *chaos) {
+		if len(x.streams) > 0 {
+			t := x.streams[x.d.roll("stream", len(x.streams))]
+			x.did("drop stream %s", x.c.taskName(t))
+			x.c.DropStream(t)
+		}
 	}},
 	{"put", 3, false, func(x *chaos) {
 		o := x.c.Put(x.node(), x.size())
@@ -286,7 +324,10 @@ func (x *chaos) finish() error {
 	for _, a := range x.actors { // tasks may wait for what they hold
 		x.c.KillActor(a, true)
 	}
-	x.did("actors are killed")
+	for _, t := range x.streams { // and nobody reads on
+		x.c.DropStream(t)
+	}
+	x.did("actors are killed, streams dropped")
 	if err := x.rest(); err != nil {
 		return err
 	}

@@ -69,9 +69,9 @@ type Cluster struct {
 
 	nodes  []*node
 	byID   map[id.Node]*node
-	links  map[linkKey]*link
-	cuts   map[linkKey]bool
+	cuts   map[pair]bool
 	manual bool
+	spare  []*message // delivered ones, for reuse
 
 	queue  effects
 	places []id.Node // scratch
@@ -93,8 +93,7 @@ func New(o Options) *Cluster {
 		opts:   o,
 		rng:    rand.New(rand.NewPCG(o.Seed, 0x5eed)),
 		byID:   map[id.Node]*node{},
-		links:  map[linkKey]*link{},
-		cuts:   map[linkKey]bool{},
+		cuts:   map[pair]bool{},
 		manual: o.Manual,
 		oracle: newOracle(),
 	}
@@ -199,6 +198,7 @@ func (c *Cluster) newNode() *node {
 		waits:    map[id.Object][]func(){},
 		hosts:    map[id.Actor]*host{},
 		gone:     map[int32]bool{},
+		links:    map[int32]*link{},
 		tokens:   map[id.Actor]int{},
 		seen:     map[int32]bool{},
 		sessions: map[id.Session]*session{},

@@ -37,8 +37,11 @@ func (n *node) leave(to *node) {
 	switch {
 	case n.down || n.condemned:
 		return
-	case to.down || to.condemned:
-		n.draining = false // stay; the real node looks for another heir
+	case to.down || to.condemned || to.draining:
+		if x := n.c.anyHeir(); x != nil {
+			to = x
+		}
+		again()
 		return
 	case len(n.execs)+len(n.hosts)+len(n.fetches) > 0 || n.unflushed() || n.pendingActors():
 		again()
@@ -51,11 +54,21 @@ func (n *node) leave(to *node) {
 	n.handOver(to)
 }
 
+// anyHeir returns a node that stays.
+func (c *Cluster) anyHeir() *node {
+	for _, x := range c.nodes {
+		if !x.down && !x.condemned && !x.draining {
+			return x
+		}
+	}
+	return nil
+}
+
 // unflushed reports whether messages of n's are under way, or to it.
 func (n *node) unflushed() bool {
 	for _, x := range n.c.nodes {
-		for _, k := range []linkKey{{n.index, x.index}, {x.index, n.index}} {
-			if l := n.c.links[k]; l != nil && len(l.queue) > 0 && !x.down {
+		for _, l := range between(n, x) {
+			if len(l.waiting()) > 0 && !x.down {
 				return true
 			}
 		}
@@ -86,11 +99,19 @@ func (n *node) moveCopies(to *node) bool {
 
 // handOver gives what n owns to its heir and leaves.
 func (n *node) handOver(to *node) {
+	for _, w := range n.owned() {
+		if w.spec.Stream && !w.dropped { // its reader ends with this node
+			w.dropped = true
+			n.stepOwn(&own.Event{Kind: own.DropStream, Task: w.task})
+		}
+	}
+	n.c.flush()
 	records, fx, err := n.own.Drain(to.id, n.c.queue.own)
 	if err != nil {
 		n.c.fail("%s: %v", n, err)
 		return
 	}
+	n.handed = true
 	before := len(n.c.queue.own)
 	n.c.queue.own = fx
 	n.queued(owner, before, len(fx), 0)

@@ -307,7 +307,7 @@ func (e *execution) block(on bool) {
 // outcome tells the owner how an execution ended.
 func (n *node) outcome(e *execution, fault own.Fault, lost id.Object, returns []own.Return) {
 	m := message{kind: msgDone, task: e.task, attempt: e.attempt, lease: dispatch.Lease(e.push.lease),
-		incarnation: e.incarnation, returns: returns}
+		incarnation: e.incarnation, returns: returns, n: int(e.item)}
 	if fault != 0 {
 		m.kind, m.fault, m.object = msgFailed, fault, lost
 	}
@@ -368,7 +368,7 @@ func (n *node) ended(from *node, m *message) {
 		n.passOn(heir, m)
 		return
 	}
-	ev := own.Event{Kind: own.Done, Task: m.task, Attempt: m.attempt, Node: m.at, Returns: m.returns}
+	ev := own.Event{Kind: own.Done, Task: m.task, Attempt: m.attempt, Node: m.at, Returns: m.returns, N: m.n}
 	if m.kind == msgFailed {
 		ev.Kind, ev.Fault, ev.Object = own.Failed, m.fault, m.object
 		if m.fault == own.ArgLost {

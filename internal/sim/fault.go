@@ -55,10 +55,8 @@ func (n *node) mourn(dead *node) {
 		return
 	}
 	n.gone[dead.index] = true
-	for _, k := range []linkKey{{n.index, dead.index}, {dead.index, n.index}} {
-		if l := n.c.links[k]; l != nil {
-			l.clear()
-		}
+	for _, l := range between(n, dead) {
+		l.clear()
 	}
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.HolderGone, Node: dead.id})
 	for _, e := range n.running() {

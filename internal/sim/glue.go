@@ -31,7 +31,7 @@ func (n *node) newTask(s *session, p *Program, args []id.Object) id.Task {
 	for _, a := range args {
 		n.c.oracle.ref(n, a, 1)
 	}
-	for i := range p.Spec.Returns {
+	for i := range returnsOf(p.Spec) {
 		s.holds[t.Return(uint32(i))]++
 		n.c.oracle.ref(n, t.Return(uint32(i)), 1)
 	}
@@ -45,10 +45,20 @@ func (n *node) runOwn(e *own.Effect) {
 	case own.Runnable:
 		n.runnable(e)
 	case own.Ready:
-		if w := n.tasks[e.Object.Task()]; w != nil {
+		if w := n.tasks[e.Object.Task()]; w != nil && !w.spec.Stream {
 			n.concluded(w)
 		}
 		n.ready(e.Object)
+	case own.ItemReady:
+		if w := n.tasks[e.Task]; w != nil {
+			w.made++
+		}
+	case own.StreamEnd:
+		if w := n.tasks[e.Task]; w != nil {
+			n.concluded(w)
+		}
+	case own.Credit:
+		n.credit(e.Node, message{kind: msgCredit, task: e.Task, attempt: e.Attempt, n: e.N})
 	case own.Unused:
 		n.ready(e.Object) // whoever waits for it without holding it learns that it is gone
 	case own.Free:
@@ -97,7 +107,7 @@ func (n *node) runnable(e *own.Effect) {
 		n.c.fail("%s: task %s is runnable after it was forgotten", n, n.c.taskName(e.Task))
 		return
 	}
-	w.attempt = e.Attempt
+	w.attempt, w.skip = e.Attempt, uint32(e.N)
 	if w.spec.Kind == spec.KindMethod {
 		n.stepActor(&actor.Event{Kind: actor.ArgsReady, Task: e.Task})
 		return
@@ -134,7 +144,7 @@ func (n *node) locality(w *work) []place.NodeBytes {
 
 // pushOf is what a node needs to know to run an attempt.
 func (n *node) pushOf(w *work, attempt uint32, lease uint64) *push {
-	p := &push{task: w.task, attempt: attempt, lease: lease, spec: w.spec, program: w.program,
+	p := &push{task: w.task, attempt: attempt, lease: lease, spec: w.spec, program: w.program, skip: w.skip,
 		actor: w.actor, session: w.session}
 	for _, a := range w.args {
 		r, _ := n.locate(a)
@@ -150,7 +160,7 @@ func (n *node) unqueueOwned(e *own.Effect) {
 		n.stepActor(&actor.Event{Kind: actor.CancelCall, Task: e.Task})
 		return
 	}
-	n.stepPlace(&place.Event{Kind: place.Unqueue, Task: e.Task})
+	n.stepPlace(&place.Event{Kind: place.Unqueue, Task: e.Task, Attempt: e.Attempt})
 	n.unqueue(e.Task, e.Attempt)
 }
 
@@ -174,6 +184,9 @@ func (n *node) conclude(ev *own.Event) (again bool) {
 // runPlace carries out what the placer decided.
 func (n *node) runPlace(e *place.Effect) {
 	w := n.tasks[e.Task]
+	if n.handed { // what it looks places for is the heir's now
+		w = nil
+	}
 	switch e.Kind {
 	case place.Here:
 		if w != nil {
@@ -184,6 +197,8 @@ func (n *node) runPlace(e *place.Effect) {
 	case place.Push:
 		if w != nil {
 			n.pushTo(w, e)
+		} else {
+			n.send(e.Node, message{kind: msgGiveBack, lease: dispatch.Lease(e.Lease)})
 		}
 	case place.GiveBack:
 		n.send(e.Node, message{kind: msgGiveBack, lease: dispatch.Lease(e.Lease)})
@@ -234,6 +249,10 @@ func (n *node) receive(from *node, m *message) {
 		n.asked(from, m.object)
 	case msgData:
 		n.arrived(m.object, m.n)
+	case msgItem:
+		n.gotItem(m)
+	case msgCredit:
+		n.credit(n.id, *m)
 	case msgRef:
 		n.given(from, m.object)
 	case msgAdopt:
@@ -270,4 +289,12 @@ func (n *node) running() []*execution {
 		return cmp.Or(slices.Compare(a.task[:], b.task[:]), cmp.Compare(a.attempt, b.attempt))
 	})
 	return out
+}
+
+// returnsOf is how many values of a task its session holds from the start.
+func returnsOf(s *spec.Task) int {
+	if s.Stream {
+		return 0
+	}
+	return s.Returns
 }

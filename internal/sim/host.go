@@ -242,7 +242,7 @@ func (n *node) acceptCall(owner *node, p *push) {
 func (n *node) stopActor(e *actor.Effect) {
 	switch {
 	case e.Node.IsZero():
-		n.stepPlace(&place.Event{Kind: place.Unqueue, Task: e.Actor})
+		n.stepPlace(&place.Event{Kind: place.Unqueue, Task: e.Actor, Attempt: e.Incarnation})
 		n.unqueue(e.Actor, e.Incarnation)
 	case e.Node == n.id:
 		n.stop(e.Actor, e.Incarnation)

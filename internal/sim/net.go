@@ -42,12 +42,14 @@ const (
 	msgStop                            // actor, incarnation, n (force)
 	msgCall                            // push: a method call, incarnation
 	msgRef                             // object: a reference
+	msgItem                            // task, attempt, returns, at: an item of a stream
+	msgCredit                          // task, attempt, n: a producer of a stream may go on
 	msgAdopt                           // records
 )
 
 func (k messageKind) String() string {
 	return [...]string{"?", "own", "ask", "grant", "refuse", "give-back", "end", "push", "unqueue", "done", "failed",
-		"fetch", "data", "view", "told", "handle", "actor", "stop", "call", "ref", "adopt"}[k]
+		"fetch", "data", "view", "told", "handle", "actor", "stop", "call", "ref", "item", "credit", "adopt"}[k]
 }
 
 // message is what one node says to another.
@@ -68,7 +70,8 @@ type message struct {
 	returns     []own.Return
 	records     []own.Record
 	own         own.Msg
-	at          id.Node // where the task ran, if not at the sender
+	due         time.Duration // when it arrives
+	at          id.Node       // where the task ran, if not at the sender
 }
 
 // link carries messages of one node to another: numbered, in order, each once.
@@ -77,23 +80,34 @@ type message struct {
 type link struct {
 	c         *Cluster
 	src, dst  *node
-	queue     []message
-	due       []time.Duration // of queue: when each arrives
+	queue     []*message // from first on
+	first     int
 	scheduled bool
 	cut       bool
 	paused    bool // only deliver lets messages through
 }
 
-type linkKey struct{ src, dst int32 }
+// pair names two nodes, the lower one first.
+type pair struct{ a, b int32 }
 
 func (c *Cluster) link(src, dst *node) *link {
-	k := linkKey{src.index, dst.index}
-	l := c.links[k]
+	l := src.links[dst.index]
 	if l == nil {
 		l = &link{c: c, src: src, dst: dst, paused: c.manual, cut: c.separated(src, dst)}
-		c.links[k] = l
+		src.links[dst.index] = l
 	}
 	return l
+}
+
+// between returns the links that there are between two nodes.
+func between(a, b *node) (out []*link) {
+	if l := a.links[b.index]; l != nil {
+		out = append(out, l)
+	}
+	if l := b.links[a.index]; l != nil {
+		out = append(out, l)
+	}
+	return out
 }
 
 // send puts a message on its way.
@@ -113,13 +127,38 @@ func (n *node) send(to id.Node, m message) {
 }
 
 func (l *link) add(m message) {
-	at := l.c.now + l.c.transit()
-	if n := len(l.due); n > 0 {
-		at = max(at, l.due[n-1])
+	m.due = l.c.now + l.c.transit()
+	if n := len(l.queue); n > l.first {
+		m.due = max(m.due, l.queue[n-1].due)
 	}
-	l.queue = append(l.queue, m)
-	l.due = append(l.due, at)
+	l.queue = append(l.queue, l.c.keep(&m))
 	l.arm()
+}
+
+// keep copies a message to one that was delivered, or a new one.
+func (c *Cluster) keep(m *message) *message {
+	n := len(c.spare)
+	if n == 0 {
+		x := *m
+		return &x
+	}
+	x := c.spare[n-1]
+	c.spare = c.spare[:n-1]
+	*x = *m
+	return x
+}
+
+// waiting returns the messages that are under way.
+func (l *link) waiting() []*message { return l.queue[l.first:] }
+
+// take removes the first message.
+func (l *link) take() *message {
+	m := l.queue[l.first]
+	l.queue[l.first] = nil
+	if l.first++; l.first == len(l.queue) {
+		l.clear()
+	}
+	return m
 }
 
 // transit draws how long a message is under way.
@@ -136,21 +175,21 @@ func (c *Cluster) transit() time.Duration {
 
 // arm schedules the arrival of the first message.
 func (l *link) arm() {
-	if l.scheduled || l.cut || l.paused || len(l.queue) == 0 {
+	if l.scheduled || l.cut || l.paused || len(l.waiting()) == 0 {
 		return
 	}
 	l.scheduled = true
 	l.c.work++
-	l.c.schedule(event{at: max(l.due[0], l.c.now), link: l})
+	l.c.schedule(event{at: max(l.waiting()[0].due, l.c.now), link: l})
 }
 
 // arrive hands the first message over.
 func (l *link) arrive() {
 	l.scheduled = false
-	if l.cut || l.paused || len(l.queue) == 0 {
+	if l.cut || l.paused || len(l.waiting()) == 0 {
 		return
 	}
-	if l.due[0] > l.c.now {
+	if l.waiting()[0].due > l.c.now {
 		l.arm() // it was held up since
 		return
 	}
@@ -160,36 +199,49 @@ func (l *link) arrive() {
 
 // deliver hands the first message over now.
 func (l *link) deliver() {
-	m := l.queue[0]
-	l.queue[0] = message{}
-	l.queue, l.due = l.queue[1:], l.due[1:]
-	if len(l.queue) == 0 {
-		l.queue, l.due = nil, nil
+	m := l.take()
+	if l.dst.down && l.dst.heir != nil {
+		l.src.redirect(l.dst.heir, m)
+		return
 	}
 	if l.dst.down || l.dst.gone[l.src.index] {
 		return
 	}
 	l.c.mix(uint64(m.kind)<<32 | uint64(l.src.index)<<16 ^ uint64(l.dst.index))
-	l.dst.receive(l.src, &m)
+	l.dst.receive(l.src, m)
+	*m = message{}
+	l.c.spare = append(l.c.spare, m)
+}
+
+// redirect sends what a node that has left did not acknowledge to its heir, if
+// it is about what the heir has now.
+func (n *node) redirect(heir *node, m *message) {
+	switch m.kind {
+	case msgOwn, msgDone, msgFailed, msgItem:
+	default:
+		return
+	}
+	if heir == n {
+		n.receive(n, m)
+		return
+	}
+	n.send(heir.id, *m)
 }
 
 // drop loses the first message once: it is resent.
 func (l *link) drop() {
-	if len(l.due) == 0 {
-		return
-	}
 	late := l.c.now + max(l.c.opts.Network.Resend, time.Millisecond)
-	for i := range l.due {
-		l.due[i] = max(l.due[i], late)
+	for _, m := range l.waiting() {
+		m.due = max(m.due, late)
 	}
 }
 
 // clear forgets what was under way: the state of a link to a dead node.
-func (l *link) clear() { l.queue, l.due = nil, nil }
+func (l *link) clear() { l.queue, l.first = l.queue[:0], 0 }
 
 // setCut cuts or heals the links between two nodes, both ways.
 func (c *Cluster) setCut(a, b *node, cut bool) {
-	k := linkKey{min(a.index, b.index), max(a.index, b.index)}
+	k := pair{min(a.index, b.index), max(a.index, b.index)}
 	if cut {
 		c.cuts[k] = true
 	} else {
@@ -202,5 +254,5 @@ func (c *Cluster) setCut(a, b *node, cut bool) {
 }
 
 func (c *Cluster) separated(a, b *node) bool {
-	return len(c.cuts) > 0 && c.cuts[linkKey{min(a.index, b.index), max(a.index, b.index)}]
+	return len(c.cuts) > 0 && c.cuts[pair{min(a.index, b.index), max(a.index, b.index)}]
 }

@@ -33,6 +33,7 @@ type node struct {
 	waits    map[id.Object][]func()    // who waits for a Ready
 	hosts    map[id.Actor]*host        // actors that run here
 	sessions map[id.Session]*session   // drivers' and workers' sessions
+	links    map[int32]*link           // to the other nodes
 	gone     map[int32]bool            // nodes declared dead, as known here
 	seen     map[int32]bool            // nodes in the view
 	tokens   map[id.Actor]int          // handles on other nodes' actors, as counted there
@@ -47,6 +48,7 @@ type node struct {
 	down       bool    // it does not run any more
 	condemned  bool    // declared dead, whether it knows or not
 	draining   bool
+	handed     bool  // what it owned has been handed over
 	heir       *node // it has left, and this one has its things
 	reporting  bool
 }
@@ -63,6 +65,10 @@ type work struct {
 	session id.Session
 	attempt uint32
 	ended   bool // its outcome is known
+	// Of a stream:
+	skip       uint32 // items that a new attempt passes over
+	made, read uint32
+	dropped    bool
 }
 
 // attemptKey names one attempt of a task.

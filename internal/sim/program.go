@@ -22,6 +22,7 @@ type Program struct {
 	Fail     uint32     // attempts up to this one end in an error of the user's
 	Children []*Program // submitted and awaited first
 	Pass     bool       // the first return contains the first child's
+	Items    uint32     // of a stream: how many it makes; its size is Sizes[0]
 }
 
 // sizeOf returns the size of the i-th return.
@@ -40,6 +41,7 @@ type push struct {
 	spec    *spec.Task
 	program *Program
 	args    []own.Return
+	skip    uint32 // items of a stream that were delivered by earlier attempts
 	// Of a method call:
 	actor       id.Actor
 	incarnation uint32
@@ -72,6 +74,8 @@ type execution struct {
 	gen     uint32 // of the scheduled end of the present phase
 	begun   time.Duration
 	cancel  bool
+	item    uint32      // of a stream: the next
+	open    int         // of a stream: items it may still make unread
 	kids    []id.Object // references to children's returns
 }
 
@@ -93,7 +97,9 @@ type lane struct {
 func (e *execution) start() {
 	n := e.n
 	e.begun = n.c.now
-	n.c.note("%s runs %s attempt %d", n, n.c.taskName(e.task), e.attempt)
+	if n.c.chatty {
+		n.c.note("%s runs %s attempt %d", n, n.c.taskName(e.task), e.attempt)
+	}
 	if e.cancel {
 		e.end(own.Cancelled, id.Object{})
 		return
@@ -127,6 +133,14 @@ func (n *node) child(e *execution, p *Program) {
 // work schedules the end of the task's own work.
 func (e *execution) work() {
 	e.phase = working
+	if e.spec.Stream {
+		e.open = e.spec.WindowItems
+	}
+	e.workOn()
+}
+
+// workOn schedules the end of the work, or of the next item.
+func (e *execution) workOn() {
 	d := time.Duration(float64(e.program.Dur) / e.n.speed)
 	e.n.c.work++
 	e.n.c.schedule(event{at: e.n.c.now + d, run: e, gen: e.gen})
@@ -135,6 +149,10 @@ func (e *execution) work() {
 // advance is the end of the task's work.
 func (e *execution) advance() {
 	if e.n.down || e.phase != working {
+		return
+	}
+	if e.spec.Stream && e.item < e.program.Items {
+		e.makeItem()
 		return
 	}
 	fault := own.Fault(0)
@@ -187,7 +205,7 @@ func (n *node) dropKids(e *execution) {
 
 // returns makes the values; large ones stay here.
 func (e *execution) returns() []own.Return {
-	out := make([]own.Return, e.spec.Returns)
+	out := make([]own.Return, returnsOf(e.spec))
 	for i := range out {
 		r := own.Return{Object: e.task.Return(uint32(i)), Size: e.program.sizeOf(i), Node: e.n.id}
 		if r.Size > inlineMax {

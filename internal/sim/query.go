@@ -72,8 +72,8 @@ func (c *Cluster) restless() string {
 	s := fmt.Sprintf("%d events are under way", c.work)
 	for _, a := range c.nodes {
 		for _, b := range c.nodes {
-			if l := c.links[linkKey{a.index, b.index}]; l != nil && len(l.queue) > 0 {
-				s += fmt.Sprintf("; %s -> %s: %d messages (%s)", a, b, len(l.queue), l.queue[0].kind)
+			if l := a.links[b.index]; l != nil && len(l.waiting()) > 0 {
+				s += fmt.Sprintf("; %s -> %s: %d messages (%s)", a, b, len(l.waiting()), l.waiting()[0].kind)
 			}
 		}
 	}

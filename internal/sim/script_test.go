@@ -42,6 +42,7 @@ var commands = map[string]command{
 	"call":      (*script).call,
 	"handle":    (*script).handle,
 	"stop":      (*script).stop,
+	"consume":   (*script).consume,
 	"cancel":    (*script).cancel,
 	"cut":       func(s *script, t *testing.T, d *datadriven.TestData) { s.c.Cut(num(t, d, "a")-1, num(t, d, "b")-1) },
 	"heal":      func(s *script, t *testing.T, d *datadriven.TestData) { s.c.Heal(num(t, d, "a")-1, num(t, d, "b")-1) },
@@ -139,7 +140,8 @@ func (s *script) program(t *testing.T, d *datadriven.TestData, kind spec.Kind) *
 	var sizes, strategy string
 	d.MaybeScanArgs(t, "size", &sizes)
 	d.MaybeScanArgs(t, "on", &strategy)
-	p := &Program{Dur: dur(t, d, "dur", time.Millisecond), Fail: uint32(opt(t, d, "fail", 0)), Pass: d.HasArg("pass")}
+	p := &Program{Dur: dur(t, d, "dur", time.Millisecond), Fail: uint32(opt(t, d, "fail", 0)), Pass: d.HasArg("pass"),
+		Items: uint32(opt(t, d, "items", 0))}
 	if n, err := strconv.ParseInt(sizes, 10, 64); err == nil {
 		p.Sizes = []int64{n}
 	}
@@ -147,6 +149,9 @@ func (s *script) program(t *testing.T, d *datadriven.TestData, kind spec.Kind) *
 		x.Kind = kind
 		x.MaxRetries = opt(t, d, "retries", 3)
 		x.RetryErrors = d.HasArg("retry-errors")
+		if d.HasArg("items") {
+			x.Returns, x.Stream, x.WindowItems = 0, true, opt(t, d, "window", 0)
+		}
 		if n, err := strconv.Atoi(strategy); err == nil {
 			x.Strategy = spec.Strategy{Kind: spec.NodeAffinity, Node: s.c.nodes[n-1].id, Soft: d.HasArg("soft")}
 		}
@@ -181,6 +186,22 @@ func (s *script) args(t *testing.T, d *datadriven.TestData) []id.Object {
 
 func (s *script) submit(t *testing.T, d *datadriven.TestData) {
 	s.bind(t, d, s.c.Submit(num(t, d, "node")-1, s.program(t, d, spec.KindTask), s.args(t, d)...))
+}
+
+// consume reads n items of a stream, or drops it.
+func (s *script) consume(t *testing.T, d *datadriven.TestData) {
+	x := s.task(t, d, "of")
+	if d.HasArg("drop") {
+		s.c.DropStream(x)
+		return
+	}
+	got := 0
+	for range opt(t, d, "n", 1) {
+		if s.c.Consume(x) {
+			got++
+		}
+	}
+	s.say("%d items", got)
 }
 
 func (s *script) put(t *testing.T, d *datadriven.TestData) {
@@ -252,10 +273,10 @@ func (s *script) deliver(t *testing.T, d *datadriven.TestData) {
 		if d.HasArg("from") {
 			l = s.c.link(s.c.nodes[num(t, d, "from")-1], s.c.nodes[num(t, d, "to")-1])
 		}
-		if l == nil || len(l.queue) == 0 {
+		if l == nil || len(l.waiting()) == 0 {
 			return
 		}
-		s.say("%s -> %s %s", l.src, l.dst, l.queue[0].kind)
+		s.say("%s -> %s %s", l.src, l.dst, l.waiting()[0].kind)
 		l.deliver()
 		s.c.flush()
 	}
@@ -264,10 +285,10 @@ func (s *script) deliver(t *testing.T, d *datadriven.TestData) {
 func (s *script) messages(t *testing.T, d *datadriven.TestData) {
 	for _, a := range s.c.nodes {
 		for _, b := range s.c.nodes {
-			if l := s.c.links[linkKey{a.index, b.index}]; l != nil && len(l.queue) > 0 {
+			if l := a.links[b.index]; l != nil && len(l.waiting()) > 0 {
 				var kinds []string
-				for i := range l.queue {
-					kinds = append(kinds, l.queue[i].kind.String())
+				for _, m := range l.waiting() {
+					kinds = append(kinds, m.kind.String())
 				}
 				s.say("%s -> %s: %s", a, b, strings.Join(kinds, " "))
 			}

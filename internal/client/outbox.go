@@ -1,26 +1,32 @@
 package client
 
 import (
+	"context"
 	"sync"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/wire"
 )
 
-// flushAt is how many unwritten bytes make whoever adds more write them.
-const flushAt = 16 << 10
-
-// maxUnwritten is how many bytes may wait before senders do.
-const maxUnwritten = 8 << 20
+const (
+	// flushAt is how many unwritten bytes make whoever adds more write them.
+	flushAt = 16 << 10
+	// maxUnwritten is how many bytes may wait before submitters do. What
+	// releases something is always let through.
+	maxUnwritten = 8 << 20
+	// keepOutbox is the largest buffer that is kept when it is empty.
+	keepOutbox = 1 << 20
+)
 
 // outbox is a lane's way out. Messages of all goroutines are appended to one
-// buffer; one goroutine at a time writes it, and what is added meanwhile goes
-// out with the next write.
+// buffer. One goroutine at a time writes it, and what is added meanwhile goes
+// out with its next write: whoever waits for an answer writes at once (flush),
+// for the others a goroutine does soon, or who adds the flushAt-th byte.
 type outbox struct {
 	sock *wire.Socket
 
 	mu      sync.Mutex
-	room    sync.Cond // waits for less than maxUnwritten
+	written sync.Cond // a write has ended
 	buf     []byte
 	spare   []byte
 	writing bool
@@ -32,42 +38,89 @@ type outbox struct {
 
 func newOutbox(sock *wire.Socket, lazy bool) *outbox {
 	o := &outbox{sock: sock}
-	o.room.L = &o.mu
+	o.written.L = &o.mu
 	if lazy {
 		o.poke = make(chan struct{}, 1)
 	}
 	return o
 }
 
-// add queues a message. The flusher writes it soon, flush at once.
+// admit waits while too much is unwritten. Submitters call it first.
+func (o *outbox) admit(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.buf) <= maxUnwritten {
+		return o.err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		o.written.Broadcast()
+		o.mu.Unlock()
+	})
+	defer stop()
+	for len(o.buf) > maxUnwritten && o.err == nil && ctx.Err() == nil {
+		o.written.Wait()
+	}
+	if o.err == nil && ctx.Err() != nil {
+		return wire.AsError(context.Cause(ctx), wire.Cancelled)
+	}
+	return o.err
+}
+
+// add queues a message. The flusher writes it soon.
 func (o *outbox) add(kind sessionv1.Kind, msg wire.Message) {
 	o.mu.Lock()
-	for len(o.buf) > maxUnwritten && o.err == nil {
-		o.room.Wait()
+	o.append(kind, msg)
+	switch {
+	case o.poke == nil || len(o.buf) >= flushAt:
+		o.write()
+	case !o.due && !o.writing:
+		o.due = true
+		o.poke <- struct{}{}
 	}
+	o.mu.Unlock()
+}
+
+// send writes a message at once, unless another goroutine is about to.
+func (o *outbox) send(kind sessionv1.Kind, msg wire.Message) {
+	o.mu.Lock()
+	o.append(kind, msg)
+	o.write()
+	o.mu.Unlock()
+}
+
+// queue adds a message that the caller's next flush writes.
+func (o *outbox) queue(kind sessionv1.Kind, msg wire.Message) {
+	o.mu.Lock()
+	o.append(kind, msg)
+	o.mu.Unlock()
+}
+
+func (o *outbox) append(kind sessionv1.Kind, msg wire.Message) {
 	if o.err == nil {
 		o.buf = wire.AppendFrame(o.buf, kind, msg)
 	}
-	if len(o.buf) < flushAt && o.poke != nil {
-		if !o.due {
-			o.due = true
-			o.poke <- struct{}{}
-		}
-		o.mu.Unlock()
-		return
-	}
-	o.writeLocked()
-	o.mu.Unlock()
 }
 
 // flush writes what is queued, unless another goroutine is about to.
 func (o *outbox) flush() {
 	o.mu.Lock()
-	o.writeLocked()
+	o.write()
 	o.mu.Unlock()
 }
 
-func (o *outbox) writeLocked() {
+// finish writes what is queued, and returns when it is written.
+func (o *outbox) finish() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.write()
+	for o.writing {
+		o.written.Wait()
+	}
+}
+
+// write writes until nothing is queued, giving up the lock meanwhile.
+func (o *outbox) write() {
 	if o.writing {
 		return
 	}
@@ -78,23 +131,24 @@ func (o *outbox) writeLocked() {
 		o.mu.Unlock()
 		_, err := o.sock.Write(batch)
 		o.mu.Lock()
-		if cap(batch) <= 1<<20 {
+		if cap(batch) <= keepOutbox {
 			o.spare = batch[:0]
 		}
-		if err != nil {
-			o.err = err
+		if err != nil && o.err == nil {
+			o.err = &wire.Error{Code: wire.Closed, Message: "the node is gone", Err: err}
 		}
-		o.room.Broadcast()
+		o.written.Broadcast()
 	}
 	o.writing = false
+	o.written.Broadcast()
 }
 
-// flusher writes what others have added, until the poke channel is closed.
-func (o *outbox) flusher() {
-	for range o.poke {
+// flusher writes what others have added whenever it is poked, until close.
+func (o *outbox) flusher(poke <-chan struct{}) {
+	for range poke {
 		o.mu.Lock()
 		o.due = false
-		o.writeLocked()
+		o.write()
 		o.mu.Unlock()
 	}
 }
@@ -103,11 +157,11 @@ func (o *outbox) flusher() {
 func (o *outbox) close(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err == nil {
-		o.err = err
-	}
-	o.room.Broadcast()
-	if o.poke != nil && !o.due {
-		o.due = true // nobody sends on it any more
+	o.err = err
+	o.buf = nil
+	o.written.Broadcast()
+	if o.poke != nil {
+		close(o.poke)
+		o.poke = nil
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
@@ -384,6 +385,10 @@ func (r *Remote) putLarge(ctx context.Context, o id.Object, v wire.Value) error 
 	return nil
 }
 
+// gcAfter is how long a producer waits for room before this process looks for
+// pins and references that nobody has any more.
+const gcAfter = 100 * time.Millisecond
+
 // reserve waits for room in shared memory and copies data into it.
 func (r *Remote) reserve(ctx context.Context, data []byte) (uint64, error) {
 	m := &sessionv1.Reserve{Size: uint64(len(data))}
@@ -391,6 +396,10 @@ func (r *Remote) reserve(ctx context.Context, data []byte) (uint64, error) {
 		m.Task = run.Task[:]
 		defer r.Blocked(ctx)()
 	}
+	// Memory that is short may be held by values of this process that are
+	// garbage already.
+	collect := time.AfterFunc(gcAfter, runtime.GC)
+	defer collect.Stop()
 	got, err := r.ask(ctx, sessionv1.Kind_KIND_RESERVE, m, &m.Request)
 	if err != nil {
 		return 0, err

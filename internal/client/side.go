@@ -82,10 +82,11 @@ func (r *fdReader) close() {
 	}
 }
 
-// slabs are the shared memory files that the node has announced, mapped.
+// slabs are the shared memory files that the node has announced, mapped. The
+// memory of a file that is in use outlives the session.
 type slabs struct {
 	mu     sync.Mutex
-	come   sync.Cond
+	come   sync.Cond // a file has been announced
 	files  map[uint32]*slabFile
 	closed bool
 }
@@ -93,6 +94,7 @@ type slabs struct {
 type slabFile struct {
 	read, write *slab.Mapping
 	refused     error
+	users       int
 }
 
 func newSlabs() *slabs {
@@ -108,65 +110,91 @@ func (s *slabs) announce(m *sessionv1.Slab, fd int) {
 	_ = unix.Close(fd)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		if err == nil {
+			_ = mapping.Close()
+		}
+		return
+	}
 	f := s.files[m.Slab]
 	if f == nil {
 		f = &slabFile{}
 		s.files[m.Slab] = f
 	}
+	have := &f.read
+	if m.Writable {
+		have = &f.write
+	}
 	switch {
 	case err != nil:
 		f.refused = err
-	case m.Writable:
-		f.write = mapping
+	case *have != nil: // it is mapped already
+		_ = mapping.Close()
 	default:
-		f.read = mapping
+		*have = mapping
 	}
 	s.come.Broadcast()
 }
 
-// bytes returns the memory of a location. The announcement comes on another
-// lane than the location, so it may have to be waited for.
-func (s *slabs) bytes(at *sessionv1.Location, write bool) ([]byte, error) {
+// lend returns the memory of a location, which stays until it is given back.
+// The announcement of its file comes on another lane than the location, so it
+// may have to be waited for.
+func (s *slabs) lend(at *sessionv1.Location, write bool) ([]byte, *slabFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
-		if f := s.files[at.Slab]; f != nil {
-			m := f.write
-			if !write && f.read != nil {
-				m = f.read
+		f := s.files[at.Slab]
+		if f == nil {
+			s.come.Wait()
+			continue
+		}
+		m := f.write
+		if !write && f.read != nil {
+			m = f.read
+		}
+		if m != nil {
+			b, err := m.Bytes(int64(at.Offset), int64(at.Size))
+			if err == nil {
+				f.users++
 			}
-			if m != nil {
-				return m.Bytes(int64(at.Offset), int64(at.Size))
-			}
-			if f.refused != nil {
-				return nil, f.refused
-			}
+			return b, f, err
+		}
+		if f.refused != nil {
+			return nil, nil, f.refused
 		}
 		s.come.Wait()
 	}
-	return nil, errors.New("the session is closed")
+	return nil, nil, errors.New("the session is closed")
 }
 
-// close unmaps everything.
+// giveBack ends a use of lend.
+func (s *slabs) giveBack(f *slabFile) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.users--; f.users == 0 && s.closed {
+		f.unmap()
+	}
+}
+
+// close ends those who wait for announcements, and unmaps what is not in use.
 func (s *slabs) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	s.come.Broadcast()
 	for _, f := range s.files {
-		for _, m := range []*slab.Mapping{f.read, f.write} {
-			if m != nil {
-				_ = m.Close()
-			}
+		if f.users == 0 {
+			f.unmap()
 		}
 	}
 	s.files = nil
 }
 
-// stop ends those who wait for announcements; the memory stays.
-func (s *slabs) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.come.Broadcast()
+func (f *slabFile) unmap() {
+	for _, m := range []*slab.Mapping{f.read, f.write} {
+		if m != nil {
+			_ = m.Close()
+		}
+	}
+	f.read, f.write = nil, nil
 }

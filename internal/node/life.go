@@ -82,7 +82,7 @@ func (n *Node) open() (err error) {
 	}
 	spill := n.cfg.SpillDir
 	if spill == "" {
-		spill = filepath.Join(n.dir, "spill")
+		spill = filepath.Join(n.dir, spillFolder)
 	}
 	disk, err := store.NewDir(spill)
 	if err != nil {
@@ -93,6 +93,9 @@ func (n *Node) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.publish(); err != nil {
+		return err
+	}
 	if n.server, err = proto.NewServer(proto.Config{Accept: n.welcomeDriver}); err != nil {
 		return err
 	}
@@ -101,6 +104,34 @@ func (n *Node) open() (err error) {
 	}
 	return nil
 }
+
+// spillFolder is where objects go that memory cannot hold, unless configured.
+const spillFolder = "spill"
+
+// eventsFolder is where a node with a folder of its own keeps its events.
+const eventsFolder = "events"
+
+// publish has the events written where the configuration wants them.
+func (n *Node) publish() error {
+	var sinks []event.Sink
+	if n.cfg.Log != nil {
+		sinks = append(sinks, event.NewLogger(n.events, n.cfg.Log))
+	}
+	if n.cfg.Dir != "" {
+		s, err := event.OpenSegments(n.events, event.SegmentConfig{Dir: filepath.Join(n.cfg.Dir, eventsFolder)})
+		if err != nil {
+			return err
+		}
+		sinks = append(sinks, s)
+	}
+	if len(sinks) > 0 {
+		n.spawnHere(func() { _ = n.events.Drain(n.ctx, drainEvery, sinks...) })
+	}
+	return nil
+}
+
+// drainEvery is how often events are written out.
+const drainEvery = 100 * time.Millisecond
 
 // capacity completes cfg and returns what the node has.
 func capacity(cfg *Config) (resource.Vector, error) {
@@ -255,7 +286,10 @@ func (n *Node) closeFiles() {
 	if n.store != nil {
 		_ = n.store.Close()
 	}
-	if n.cfg.Dir == "" && n.dir != "" {
+	switch {
+	case n.cfg.Dir == "" && n.dir != "":
 		_ = os.RemoveAll(n.dir)
+	case n.cfg.SpillDir == "" && n.dir != "":
+		_ = os.Remove(filepath.Join(n.dir, spillFolder)) // empty: its files have no names
 	}
 }

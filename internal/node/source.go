@@ -33,14 +33,16 @@ func (s source) Status(ctx context.Context) (state.Status, error) {
 		return state.Status{}, err
 	}
 	st := state.Status{Node: nodes.Rows[0], Tasks: map[string]int{}, Actors: map[string]int{}, Now: time.Now()}
-	for t := range s.tasks() {
-		st.Tasks[t.State]++
-	}
 	s.n.mu.Lock()
 	defer s.n.mu.Unlock()
-	for st2, count := range s.n.actors.Stats().States {
-		if count > 0 && actor.State(st2) != 0 {
-			st.Actors[actorStates[actor.State(st2)]] = count
+	for i, count := range s.n.actors.Stats().States {
+		if name := actorStates[actor.State(i)]; count > 0 && name != "" {
+			st.Actors[name] = count
+		}
+	}
+	for name, count := range s.n.taskCounts() {
+		if count > 0 {
+			st.Tasks[name] = count
 		}
 	}
 	st.Jobs, st.Done, st.Failed, st.Retried = len(s.n.jobs), s.n.counts.done, s.n.counts.failed, s.n.counts.retried
@@ -59,11 +61,7 @@ func (s source) Nodes(_ context.Context, q state.Query) (state.Rows[state.Node],
 		Queued: n.dispatch.Queued(), Started: n.start,
 		Store:  state.StoreUse{Used: use.Used, Limit: use.Limit, Pinned: pinned(&use), Warm: use.Slab.Warm, Spilled: use.DiskUsed, Objects: int64(use.Objects)},
 		Memory: state.MemoryUse{Used: residentBytes(), Limit: n.cfg.MemoryLimit}}
-	for _, t := range n.tasks {
-		if t.worker != 0 && t.spec.Kind == spec.KindTask {
-			row.Running++
-		}
-	}
+	row.Running = n.taskCounts()[state.TaskRunning]
 	n.mu.Unlock()
 	return state.Select(q, slices.Values([]state.Node{row}))
 }
@@ -307,6 +305,21 @@ func (n *Node) groupRow(g *group) state.Group {
 		row.Bundles = append(row.Bundles, state.Bundle{Resources: g.spec.Bundles[i].Resources.Map(), Node: n.id.String()})
 	}
 	return row
+}
+
+// taskCounts counts living tasks roughly by state, without looking at each.
+func (n *Node) taskCounts() map[string]int {
+	queued, running := n.dispatch.Queued(), 0
+	for _, p := range n.workers {
+		running += len(p.tasks)
+	}
+	for _, l := range n.leases {
+		if l.active {
+			running++
+		}
+	}
+	return map[string]int{state.TaskPendingPlacement: queued, state.TaskRunning: running,
+		state.TaskPendingArgs: max(len(n.tasks)-queued-running-len(n.instances), 0)}
 }
 
 // counts are tasks since the node's start, by their end.

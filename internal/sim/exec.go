@@ -252,7 +252,7 @@ func (e *execution) leave(was phase, fault own.Fault) {
 	i := slices.Index(l.queue, e)
 	l.queue = slices.Delete(l.queue, i, i+1)
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: e.task, Attempt: e.attempt,
-		Lease: e.through, Ran: max(1, int64(n.c.now-e.begun))})
+		Lease: e.through, Ran: e.ran()})
 	if e.spec.Kind == spec.KindCreate && fault != 0 {
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.Release, Task: e.task})
 		e.host.drop()
@@ -306,7 +306,7 @@ func (e *execution) block(on bool) {
 
 // outcome tells the owner how an execution ended.
 func (n *node) outcome(e *execution, fault own.Fault, lost id.Object, returns []own.Return) {
-	m := message{kind: msgDone, task: e.task, attempt: e.attempt, lease: dispatch.Lease(e.push.lease),
+	m := message{kind: msgDone, task: e.task, attempt: e.attempt, lease: dispatch.Lease(e.push.lease), ran: e.ran(),
 		incarnation: e.incarnation, returns: returns, n: int(e.item)}
 	if fault != 0 {
 		m.kind, m.fault, m.object = msgFailed, fault, lost
@@ -385,7 +385,7 @@ func (n *node) ended(from *node, m *message) {
 	if from != n {
 		m.eachInner(func(o id.Object) { n.stepOwn(&own.Event{Kind: own.Drop, Object: o, N: 1}) })
 		if w == nil || w.spec.Kind != spec.KindMethod {
-			n.stepPlace(&place.Event{Kind: place.Ended, Task: m.task, Node: m.at, Lease: uint64(m.lease)})
+			n.stepPlace(&place.Event{Kind: place.Ended, Task: m.task, Node: m.at, Lease: uint64(m.lease), Ran: m.ran})
 		}
 	}
 }
@@ -404,4 +404,12 @@ func (m *message) eachInner(do func(id.Object)) {
 			do(o)
 		}
 	}
+}
+
+// ran is how long an execution has run, in nanoseconds; 0 if it has not.
+func (e *execution) ran() int64 {
+	if e.worker == nil {
+		return 0
+	}
+	return max(1, int64(e.n.c.now-e.begun))
 }

@@ -71,6 +71,7 @@ type message struct {
 	records     []own.Record
 	own         own.Msg
 	due         time.Duration // when it arrives
+	ran         int64         // how long the task ran, in nanoseconds
 	at          id.Node       // where the task ran, if not at the sender
 }
 

@@ -13,10 +13,10 @@ import (
 )
 
 var (
-	seeds = flag.Int("sim.seeds", 60, "seeds of TestSeeds")
+	seeds = flag.Int("sim.seeds", 300, "seeds of TestSeeds")
 	first = flag.Uint64("sim.first", 1, "first seed of TestSeeds")
 	story = flag.String("sim.story", "", "task whose story TestSeeds prints when it fails, as n1.2")
-	ahead = flag.Int("sim.ops", 120, "operations of each seed of TestSeeds")
+	ahead = flag.Int("sim.ops", 150, "operations of each seed of TestSeeds")
 )
 
 type rapidDice struct{ t *rapid.T }

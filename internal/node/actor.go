@@ -10,25 +10,17 @@ import (
 	"github.com/weftrun/weft/internal/wire"
 )
 
-// instance is a living actor in this process. Calls wait in a mailbox a
-// concurrency group; each mailbox has at most its limit of goroutines.
+// instance is a living actor in this process, with a runner for its calls and
+// one for each concurrency group.
 type instance struct {
 	n           *Node
 	actor       id.Actor
 	incarnation uint32
 	create      *task
 	self        any
-	main        mailbox
-	groups      map[string]*mailbox
+	main        runner
+	groups      map[string]*runner
 	stopped     bool
-}
-
-// mailbox is a queue of an actor's calls; under the node's lock.
-type mailbox struct {
-	inst   *instance
-	limit  int
-	active int
-	queue  []*task
 }
 
 // createActor asks the actor machine for the actor that t constructs. It
@@ -103,16 +95,16 @@ func (n *Node) submission(t *task) own.Event {
 func (n *Node) construct(t *task) {
 	a := t.spec.Actor
 	inst := &instance{n: n, actor: t.id, incarnation: t.incarnation, create: t}
-	inst.main = mailbox{inst: inst, limit: max(a.Concurrency, 1)}
+	inst.main = runner{n: n, inst: inst, limit: max(a.Concurrency, 1)}
 	for name, limit := range a.Groups {
 		if inst.groups == nil {
-			inst.groups = map[string]*mailbox{}
+			inst.groups = map[string]*runner{}
 		}
-		inst.groups[name] = &mailbox{inst: inst, limit: limit}
+		inst.groups[name] = &runner{n: n, inst: inst, limit: limit}
 	}
 	n.instances[t.id] = inst
 	n.arm(t)
-	n.out.starts = append(n.out.starts, inst.construct)
+	n.later(func() { n.spawnHere(inst.construct) })
 }
 
 // construct runs the constructor and reports.
@@ -169,15 +161,11 @@ func (n *Node) deliver(e *actor.Effect) {
 	if inst == nil {
 		return
 	}
-	m := &inst.main
+	r := &inst.main
 	if g := t.group(); g != "" && inst.groups[g] != nil {
-		m = inst.groups[g]
+		r = inst.groups[g]
 	}
-	m.queue = append(m.queue, t)
-	if m.active < m.limit {
-		m.active++
-		n.out.starts = append(n.out.starts, m.run)
-	}
+	r.add(t)
 }
 
 // group is the concurrency group of a method call.
@@ -188,24 +176,6 @@ func (t *task) group() string {
 	return t.enc.group
 }
 
-// run executes calls until the mailbox is empty.
-func (m *mailbox) run() {
-	inst, n := m.inst, m.inst.n
-	var f frame
-	n.lock()
-	t := m.next()
-	n.unlock()
-	for t != nil {
-		n.perform(t, inst.self, &f)
-		n.lock()
-		t.run = nil
-		n.answered(t, &f.outcome)
-		n.settle()
-		t = m.next()
-		n.unlock()
-	}
-}
-
 // answered reports the end of a method call, wherever it ran.
 func (n *Node) answered(t *task, o *outcome) {
 	n.stepActor(&actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id})
@@ -213,22 +183,6 @@ func (n *Node) answered(t *task, o *outcome) {
 		n.stepActor(&actor.Event{Kind: actor.Exit, Actor: t.actor})
 	}
 	n.finish(t, o)
-}
-
-// next takes the mailbox's next call; without one the goroutine ends.
-func (m *mailbox) next() *task {
-	for len(m.queue) > 0 && !m.inst.stopped {
-		t := m.queue[0]
-		m.queue[0] = nil
-		m.queue = m.queue[1:]
-		m.inst.n.arm(t)
-		return t
-	}
-	if len(m.queue) == 0 {
-		m.queue = nil
-	}
-	m.active--
-	return nil
 }
 
 // failCall ends a call that its actor did not answer.

@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/weftrun/weft/internal/client"
@@ -13,74 +15,140 @@ import (
 	"github.com/weftrun/weft/internal/wire"
 )
 
-// lease is a dispatch lease on this process: one goroutine runs its tasks, one
-// after the other, for as long as there are some.
-type lease struct {
+// runner runs tasks in this process, one after the other: those of a dispatch
+// lease, or calls of an actor, of which a few may run at a time. All of it is
+// under the node's lock.
+type runner struct {
 	n      *Node
-	id     dispatch.Lease
-	queue  []*task // handed over and not begun; under the node's lock
-	spare  []*task // queue's memory
-	active bool    // a goroutine runs or is about to
-	cur    *task   // for the goroutine that starts
+	lease  dispatch.Lease // 0 for an actor's
+	inst   *instance      // nil for a lease's
+	limit  int            // goroutines at a time
+	active int
+	queue  []*task // handed over and not begun
+	head   int     // of queue
 }
 
-// startHere gives a task to the lease's goroutine, or an actor's constructor to
-// the actor's.
+// start is a runner's first task for one more goroutine.
+type start struct {
+	r     *runner
+	first *task
+}
+
+// add gives r a task, and another goroutine if it may have one.
+func (r *runner) add(t *task) {
+	if r.active >= r.limit {
+		r.queue = append(r.queue, t)
+		return
+	}
+	r.active++
+	r.n.arm(t)
+	r.n.out.starts = append(r.n.out.starts, start{r, t})
+}
+
+// next takes r's next task, or ends a goroutine of it and returns nil.
+func (r *runner) next() *task {
+	if r.head == len(r.queue) || r.inst != nil && r.inst.stopped {
+		r.queue, r.head = r.queue[:0], 0
+		r.active--
+		return nil
+	}
+	t := r.queue[r.head]
+	r.queue[r.head] = nil
+	if r.head++; r.head == len(r.queue) {
+		r.queue, r.head = r.queue[:0], 0
+	}
+	r.n.arm(t)
+	return t
+}
+
+// waiting takes all tasks that have not begun.
+func (r *runner) waiting() []*task {
+	ts := slices.Clone(r.queue[r.head:])
+	clear(r.queue)
+	r.queue, r.head = r.queue[:0], 0
+	return ts
+}
+
+// run executes first and whatever else r has.
+func (r *runner) run(first *task) {
+	f := frames.Get().(*frame)
+	for t := first; t != nil; {
+		t = r.step(t, f)
+	}
+	frames.Put(f)
+}
+
+// runNow executes t on the goroutine of its caller, which waits for it anyway.
+// What else r has by then gets a goroutine of its own.
+func (r *runner) runNow(t *task) {
+	f := frames.Get().(*frame)
+	next := r.step(t, f)
+	frames.Put(f)
+	if next != nil {
+		r.n.spawnHere(func() { r.run(next) })
+	}
+}
+
+// step executes t, reports its outcome and takes the next task.
+func (r *runner) step(t *task, f *frame) (next *task) {
+	returned := false
+	defer func() {
+		if !returned {
+			r.n.spawnHere(func() { r.goexited(t) })
+		}
+	}()
+	var self any
+	if r.inst != nil {
+		self = r.inst.self
+	}
+	r.n.perform(t, self, f)
+	returned = true
+	return r.report(t, f)
+}
+
+// goexited goes on after a function that ended its goroutine, which was r's.
+func (r *runner) goexited(t *task) {
+	f := &frame{outcome: outcome{err: &wire.Error{Code: wire.UserError, Type: "runtime.Goexit", Node: r.n.id, Place: r.n.where,
+		Message: "the function ended its goroutine (runtime.Goexit) instead of returning"}}}
+	if next := r.report(t, f); next != nil {
+		r.run(next)
+	}
+}
+
+// report ends t with the outcome in f and takes the next task.
+func (r *runner) report(t *task, f *frame) (next *task) {
+	n := r.n
+	n.lock()
+	t.run = nil
+	if r.inst != nil {
+		n.answered(t, &f.outcome)
+	} else {
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: t.id, Attempt: t.attempt, Lease: r.lease, Ran: int64(f.ran)})
+		n.finish(t, &f.outcome)
+	}
+	n.settle()
+	next = r.next()
+	n.unlock()
+	return next
+}
+
+// startHere gives a task to the runner of its lease, or an actor's constructor
+// to the actor's goroutine.
 func (n *Node) startHere(t *task) {
 	if t.spec.Kind == spec.KindCreate {
 		n.construct(t)
 		return
 	}
-	l := n.leases[t.lease]
-	if l == nil {
-		l = &lease{n: n, id: t.lease}
-		n.leases[t.lease] = l
+	r := n.leases[t.lease]
+	if r == nil {
+		r = &runner{n: n, lease: t.lease, limit: 1}
+		n.leases[t.lease] = r
 	}
-	l.queue = append(l.queue, t)
-	if l.active {
-		return
-	}
-	l.active, l.cur = true, l.next()
-	n.out.starts = append(n.out.starts, l.run)
+	r.add(t)
 }
 
 // closeLease forgets a lease on which nothing more will be started.
 func (n *Node) closeLease(id dispatch.Lease) { delete(n.leases, id) }
-
-// run executes tasks until the lease has none.
-func (l *lease) run() {
-	n := l.n
-	var f frame
-	for t := l.cur; t != nil; {
-		began := time.Now()
-		n.perform(t, nil, &f)
-		ran := time.Since(began)
-		n.lock()
-		t.run = nil
-		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: t.id, Attempt: t.attempt, Lease: l.id, Ran: int64(ran)})
-		n.finish(t, &f.outcome)
-		n.settle()
-		if t = l.next(); t == nil {
-			l.active = false
-		}
-		n.unlock()
-	}
-}
-
-// next takes the lease's next task, or returns nil.
-func (l *lease) next() *task {
-	if len(l.queue) == 0 {
-		return nil
-	}
-	t := l.queue[0]
-	l.queue[0] = nil
-	l.queue = l.queue[1:]
-	if len(l.queue) == 0 {
-		l.queue = l.spare[:0]
-	}
-	l.n.arm(t)
-	return t
-}
 
 // arm gives a task that is about to run here its context.
 func (n *Node) arm(t *task) {
@@ -94,10 +162,13 @@ func (n *Node) arm(t *task) {
 // frame is what running tasks one after the other needs again and again.
 type frame struct {
 	outcome
+	ran  time.Duration
 	in3  [3]any
 	out1 [1]any
 	out  []any
 }
+
+var frames = sync.Pool{New: func() any { return new(frame) }}
 
 // perform runs t's function in this process and fills f with its outcome. It
 // is called without the lock.
@@ -113,12 +184,13 @@ func (n *Node) perform(t *task, self any, f *frame) {
 	if t.spec.Returns > 1 {
 		f.out = make([]any, t.spec.Returns)
 	}
-	c := t.run
+	c, began := t.run, time.Now()
 	if fn.Stream != nil {
 		err = client.RunStream(c, fn, self, in, t.stream.yield)
 	} else {
 		err = client.Run(c, fn, self, in, f.out)
 	}
+	f.ran = time.Since(began)
 	c.Finish()
 	f.in3 = [3]any{}
 	f.fill(n, fn, err)

@@ -31,7 +31,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, start: time.Now(), total: total, out: &batch{},
 		tasks: map[id.Task]*task{}, objects: map[id.Object]*object{}, sessions: map[id.Session]*session{},
-		leases: map[dispatch.Lease]*lease{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
+		leases: map[dispatch.Lease]*runner{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
 		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, nextWorker: inProcess}
 	rand.Read(n.id[:])
 	if n.cfg.Job.IsZero() {

@@ -50,7 +50,7 @@ type Node struct {
 	tasks    map[id.Task]*task
 	objects  map[id.Object]*object
 	sessions map[id.Session]*session
-	leases   map[dispatch.Lease]*lease
+	leases   map[dispatch.Lease]*runner
 	groups   map[id.Group]*group
 	workers  map[id.Worker]*process
 	jobs     map[id.Job]*job
@@ -167,7 +167,7 @@ func (n *Node) tick() {
 
 // batch is what a critical section wants done without the lock.
 type batch struct {
-	starts []func()
+	starts []start
 	conns  []*conn
 	funcs  []func()
 }
@@ -178,8 +178,9 @@ func (b *batch) empty() bool { return len(b.starts) == 0 && len(b.conns) == 0 &&
 
 // run does it and recycles b.
 func (b *batch) run(n *Node) {
-	for _, f := range b.starts {
-		n.spawnHere(f)
+	for _, s := range b.starts {
+		n.running.Add(1)
+		go n.launch(s)
 	}
 	for _, c := range b.conns {
 		c.drain()
@@ -192,6 +193,11 @@ func (b *batch) run(n *Node) {
 	clear(b.funcs)
 	b.starts, b.conns, b.funcs = b.starts[:0], b.conns[:0], b.funcs[:0]
 	batches.Put(b)
+}
+
+func (n *Node) launch(s start) {
+	defer n.running.Done()
+	s.r.run(s.first)
 }
 
 // later has f run after the lock is released.

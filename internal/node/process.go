@@ -253,12 +253,11 @@ func (n *Node) revoke(e *dispatch.Effect) {
 // takeBack is revoke for the goroutine of a lease.
 func (n *Node) takeBack(l dispatch.Lease) {
 	ev := dispatch.Event{Kind: dispatch.TakenBack, Lease: l}
-	if lease := n.leases[l]; lease != nil {
-		for _, t := range lease.queue {
+	if r := n.leases[l]; r != nil {
+		for _, t := range r.waiting() {
 			t.worker = 0
 			ev.Tasks = append(ev.Tasks, t.id)
 		}
-		lease.queue = nil
 	}
 	n.stepDispatch(&ev)
 }

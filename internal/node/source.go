@@ -313,10 +313,8 @@ func (n *Node) taskCounts() map[string]int {
 	for _, p := range n.workers {
 		running += len(p.tasks)
 	}
-	for _, l := range n.leases {
-		if l.active {
-			running++
-		}
+	for _, r := range n.leases {
+		running += r.active
 	}
 	return map[string]int{state.TaskPendingPlacement: queued, state.TaskRunning: running,
 		state.TaskPendingArgs: max(len(n.tasks)-queued-running-len(n.instances), 0)}

@@ -76,9 +76,9 @@ func drain(b testing.TB, m *Machine, total int, specs []*spec.Task) {
 		pending = appendStarts(pending, fx)
 	}
 	now, done := time.Duration(0), 0
+	var batch []Effect
 	for len(pending) > 0 {
-		batch := pending
-		pending = nil
+		batch, pending = pending, batch[:0]
 		for i := range batch {
 			now += 500
 			fin.Task, fin.Lease = batch[i].Task, batch[i].Lease

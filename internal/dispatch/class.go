@@ -80,6 +80,7 @@ func (m *Machine) workerUp(now time.Duration, ev *Event, fx []Effect) []Effect {
 	c.workers = append(c.workers, w)
 	c.pending = max(0, c.pending-1)
 	c.failed = 0
+	m.reapable = m.reapable || c.job.ended
 	m.rested(now, w)
 	for len(c.starting) > 0 {
 		w := c.free()
@@ -92,7 +93,7 @@ func (m *Machine) workerUp(now time.Duration, ev *Event, fx []Effect) []Effect {
 		m.starting--
 		fx = m.open(now, l, w, fx)
 	}
-	return m.reap(c.job, fx)
+	return fx
 }
 
 // rested notes that w has no lease (any more).
@@ -136,7 +137,7 @@ func (m *Machine) workerGone(now time.Duration, ev *Event, fx []Effect) []Effect
 		m.release(now, l)
 	}
 	fx = w.class.spawn(fx)
-	return m.reap(w.class.job, fx)
+	return fx
 }
 
 func (m *Machine) spawnFailed(now time.Duration, ev *Event, fx []Effect) []Effect {
@@ -147,7 +148,7 @@ func (m *Machine) spawnFailed(now time.Duration, ev *Event, fx []Effect) []Effec
 	c.pending--
 	c.failed++
 	if c.failed < m.o.SpawnTries {
-		return m.reap(c.job, c.spawn(fx))
+		return c.spawn(fx)
 	}
 	c.failed = 0
 	for _, q := range m.inOrder {
@@ -161,7 +162,7 @@ func (m *Machine) spawnFailed(now time.Duration, ev *Event, fx []Effect) []Effec
 			fx = append(fx, Effect{Kind: SetupFailed, Task: e.task, Attempt: e.attempt, Class: c.name})
 		})
 	}
-	return m.reap(c.job, fx)
+	return fx
 }
 
 // retireIdle lets isolated workers go that have been idle too long, except
@@ -185,13 +186,11 @@ func (m *Machine) retire(w *worker, fx []Effect) []Effect {
 	return append(fx, Effect{Kind: Retire, Worker: w.id, Class: w.class.name})
 }
 
-// reap lets a job's workers go once it has ended and uses none of them.
-func (m *Machine) reap(j *job, fx []Effect) []Effect {
-	if !j.ended || j.queued > 0 || j.leases > 0 {
-		return fx
-	}
+// reapAll lets the workers of jobs go that have ended and use none of them.
+func (m *Machine) reapAll(fx []Effect) []Effect {
+	m.reapable = false
 	for _, c := range m.classList {
-		if c.job != j {
+		if j := c.job; !j.ended || j.queued > 0 || j.leases > 0 {
 			continue
 		}
 		for i := len(c.workers) - 1; i >= 0; i-- {
@@ -220,7 +219,7 @@ func (m *Machine) jobEnd(now time.Duration, ev *Event, fx []Effect) []Effect {
 	if j == nil {
 		return fx
 	}
-	j.ended, m.untidy = true, true
+	j.ended, m.untidy, m.reapable = true, true, true
 	m.wakeAt(now + vacantAfter)
 	for _, q := range m.inOrder {
 		if q.job != j {
@@ -236,5 +235,5 @@ func (m *Machine) jobEnd(now time.Duration, ev *Event, fx []Effect) []Effect {
 	}
 	m.functions.forget(j.id)
 	m.forgetTemplates()
-	return m.reap(j, fx)
+	return fx
 }

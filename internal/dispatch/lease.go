@@ -328,6 +328,7 @@ func (m *Machine) release(now time.Duration, l *lease) {
 	q.job.leases--
 	m.leases.drop(l)
 	m.freed = true
+	m.reapable = m.reapable || q.job.ended
 	m.vacate(now, q)
 }
 

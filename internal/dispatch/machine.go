@@ -110,6 +110,7 @@ type Machine struct {
 	pressure bool
 	freed    bool          // something may fit that did not
 	withheld bool          // what fits leaves its place to a larger one: that may change at any time
+	reapable bool          // a job that ended may have no use for its workers any more
 	untidy   bool          // classes and jobs may have become useless
 	wake     time.Duration // when Tick has something to do
 
@@ -150,6 +151,9 @@ func (m *Machine) Step(now time.Duration, ev *Event, fx []Effect) []Effect {
 	}
 	if m.freed || m.withheld || m.pressure {
 		fx = m.schedule(now, fx)
+	}
+	if m.reapable {
+		fx = m.reapAll(fx)
 	}
 	return fx
 }

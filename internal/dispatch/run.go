@@ -112,7 +112,7 @@ func (m *Machine) proceed(now time.Duration, l *lease, fx []Effect) []Effect {
 		l.actor = l.n == 0
 		return fx
 	case !l.ending && calm:
-	case l.ending || m.yields(now, l):
+	case l.ending || (!calm && m.yields(now, l)):
 		l.ending = true
 		if l.n == 0 {
 			fx = m.finish(now, l, fx)
@@ -128,7 +128,9 @@ func (m *Machine) proceed(now time.Duration, l *lease, fx []Effect) []Effect {
 	}
 	switch {
 	case l.n > 0:
-	case q.remote() && !calm: // its holder's next task is on its way
+	case q.job.ended:
+		fx = m.finish(now, l, fx)
+	case q.remote() && (!calm || q.n > 0): // its holder's next task is on its way
 		m.wakeAt(now + spec.LeaseIdle)
 	default:
 		fx = m.rest(now, l, fx)
@@ -283,13 +285,13 @@ func (m *Machine) actorGone(now time.Duration, ev *Event, fx []Effect) []Effect 
 	if l == nil {
 		return fx
 	}
-	w, j := l.w, l.q.job
+	w := l.w
 	m.abandon(l)
 	fx = m.finish(now, l, fx)
 	if w != nil && w.class.name.Isolated && m.workers[w.id] == w {
 		fx = m.retire(w, fx)
 	}
-	return m.reap(j, fx)
+	return fx
 }
 
 // tick does what is due.

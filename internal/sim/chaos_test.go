@@ -33,7 +33,7 @@ type chaos struct {
 }
 
 func newChaos(d dice, seed uint64, faults bool) *chaos {
-	o := Options{Seed: seed, CPU: 2, Spawn: time.Millisecond, Bandwidth: 1 << 30,
+	o := Options{Seed: seed, CPU: 2, Story: 2048, Spawn: time.Millisecond, Bandwidth: 1 << 30,
 		Network: Network{Delay: 50 * time.Microsecond}}
 	if faults {
 		o.Network.Jitter, o.Network.Loss, o.Network.Resend = 2*time.Millisecond, 0.05, 5*time.Millisecond

@@ -8,6 +8,7 @@ import (
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
 	"github.com/weftrun/weft/internal/place"
+	"github.com/weftrun/weft/internal/spec"
 )
 
 // Drain has a node leave: nothing new is placed there, what runs there ends,
@@ -142,6 +143,16 @@ func (n *node) depart(to *node) {
 			n.c.after(n.c.transit(), func() { x.farewell(n, to) })
 		}
 	}
+}
+
+// turnAway sends back a task that came after everything had been handed over:
+// what it submits could have no owner here.
+func (n *node) turnAway(owner *node, p *push) {
+	e := &execution{push: *p, n: n, owner: owner}
+	if p.spec.Kind == spec.KindCreate {
+		n.tellKeeper(owner, &actor.Event{Kind: actor.Lost, Actor: p.task, Incarnation: p.attempt, Cause: actor.NodeDied})
+	}
+	n.outcome(e, own.Bystander, id.Object{}, nil)
 }
 
 // farewell takes in that a node has left and who has its things.

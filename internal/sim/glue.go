@@ -242,6 +242,10 @@ func (n *node) receive(from *node, m *message) {
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.Return, Lease: m.lease})
 	case msgPush:
 		n.gotRefs(from, m.push)
+		if n.handed {
+			n.turnAway(from, m.push)
+			return
+		}
 		n.accept(from, m.push)
 	case msgDone, msgFailed:
 		n.ended(from, m)

@@ -63,7 +63,7 @@ func (n *node) arrived(o id.Object, size int) {
 		return
 	}
 	delete(n.fetches, o)
-	if size >= 0 && !n.ownerless(o) {
+	if size >= 0 && !n.ownerless(o) && n.own.Known(o).Is != own.Never {
 		n.store[o] = copyOf{size: int64(size)}
 		n.stepOwn(&own.Event{Kind: own.CopyAdded, Object: o, Node: n.id})
 	}

@@ -6,8 +6,7 @@ MAKEFLAGS += --no-print-directory
 GO       ?= go
 PKGS     ?= ./...
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# For fuzz: time for each target. For sim: random histories. For bench: runs
-# of each benchmark.
+# For fuzz: time for each target. For sim: random histories. For bench: rounds.
 FUZZTIME ?= 10s
 CHECKS   ?= 2000
 COUNT    ?= 6
@@ -75,9 +74,7 @@ generate: ## write internal/gen from proto/
 
 .PHONY: bench
 bench: build ## measure everything beside its limit, into bench/results (COUNT=6)
-	mkdir -p bench/results
-	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) $(PKGS) > bench/results/micro.txt
-	$(GO) run ./bench $(ARGS)
+	$(GO) run ./bench -rounds $(COUNT) $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## fuzz every decoder for a while (FUZZTIME=10s each)

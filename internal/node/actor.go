@@ -278,6 +278,7 @@ func (n *Node) cancelCalls(a id.Actor) {
 // actorChanged records a change of an actor's state.
 func (n *Node) actorChanged(e *actor.Effect) {
 	n.actorRecord(e)
+	n.actorMetadata(e)
 	if e.State != actor.Dead {
 		return
 	}

@@ -58,6 +58,7 @@ func (n *Node) groupAnswer(e *dispatch.Effect) {
 		return
 	}
 	if g.reserved++; g.reserved == len(g.spec.Bundles) {
+		n.groupRecord(g, false)
 		g.answer(nil)
 	}
 }
@@ -67,6 +68,7 @@ func (n *Node) removeGroup(g id.Group) {
 	if n.groups[g] == nil {
 		return
 	}
+	n.groupRecord(n.groups[g], true)
 	delete(n.groups, g)
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.Unreserve, Group: g, Bundle: -1})
 	n.stepPlace(&place.Event{Kind: place.GroupAt, Group: g})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/control/mem"
 	"github.com/weftrun/weft/internal/dispatch"
 	"github.com/weftrun/weft/internal/event"
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
@@ -42,6 +43,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.where = fmt.Sprintf("pid %d", os.Getpid())
 	n.events = event.New(event.Config{Start: n.start, Node: n.id})
+	n.meta = newMetadata(mem.New(mem.Config{}))
 	n.own = own.New(n.id, own.Options{})
 	n.place = place.New(n.id, place.Options{Fixed: true})
 	n.dispatch = dispatch.New(dispatch.Options{})
@@ -64,10 +66,12 @@ func (n *Node) Start(ctx context.Context) error {
 		n.closeFiles()
 		return err
 	}
+	n.spawnHere(n.writeMetadata)
 	n.lock()
 	n.timer = time.AfterFunc(time.Hour, n.tick)
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.Capacity, Total: n.total, Labels: n.cfg.Labels})
 	n.stepPlace(&place.Event{Kind: place.View, Node: n.id, Total: n.total, Free: n.total, Labels: n.cfg.Labels})
+	n.announceNode()
 	n.events.Note(n.now, event.Record{Kind: event.NodeStarted, ID: event.IDOf(n.id)}, n.cfg.Socket)
 	n.unlock()
 	return nil
@@ -177,7 +181,9 @@ func (n *Node) welcomeDriver(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, 
 		s.namespace = s.job.String()
 	}
 	s.attach(n, c)
-	n.jobs[s.job] = &job{id: s.job, session: s, exe: exe, name: s.program, started: time.Now()}
+	j := &job{id: s.job, session: s, exe: exe, name: s.program, started: time.Now()}
+	n.jobs[s.job] = j
+	n.jobRecord(j, false)
 	n.events.Note(n.now, event.Record{Kind: event.JobStarted, Job: s.job}, s.program)
 	return &handler{n: n, s: s}, n.welcome(s), nil
 }
@@ -196,7 +202,8 @@ func (n *Node) endJob(s *session) {
 		_ = j.exe.Close()
 		j.exe = nil
 	}
-	if !n.jobNeeded(s.job) {
+	if j := n.jobs[s.job]; j != nil && !n.jobNeeded(s.job) {
+		n.jobRecord(j, true)
 		delete(n.jobs, s.job)
 	}
 }
@@ -286,6 +293,7 @@ func (n *Node) closeFiles() {
 	if n.store != nil {
 		_ = n.store.Close()
 	}
+	_ = n.meta.store.Close()
 	switch {
 	case n.cfg.Dir == "" && n.dir != "":
 		_ = os.RemoveAll(n.dir)

@@ -30,6 +30,7 @@ type Node struct {
 	store   *store.Store
 	server  *proto.Server
 	events  *event.Log
+	meta    *metadata
 	where   string          // this process, for errors
 	dir     string          // of the node's files
 	ctx     context.Context // ends with the node

@@ -94,6 +94,7 @@ func (n *node) moveCopies(to *node) bool {
 	for _, o := range all {
 		r := own.Return{Object: o, Node: n.id}
 		to.fetch(&r, func(bool) {})
+		to.fetches[o].keep = true
 	}
 	return len(all) > 0
 }

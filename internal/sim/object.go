@@ -17,6 +17,7 @@ type copyOf struct {
 // fetch is an object on its way here.
 type fetch struct {
 	from  *node
+	keep  bool // though nobody here uses it: its place is here from now on
 	after []func(ok bool)
 }
 
@@ -63,7 +64,7 @@ func (n *node) arrived(o id.Object, size int) {
 		return
 	}
 	delete(n.fetches, o)
-	if size >= 0 && !n.ownerless(o) && n.own.Known(o).Is != own.Never {
+	if size >= 0 && !n.ownerless(o) && (f.keep || n.own.Known(o).Is != own.Never) {
 		n.store[o] = copyOf{size: int64(size)}
 		n.stepOwn(&own.Event{Kind: own.CopyAdded, Object: o, Node: n.id})
 	}

@@ -153,6 +153,9 @@ func (c *Cluster) CheckEmpty() error {
 func (n *node) leftovers() error {
 	free := n.dispatch.Free()
 	switch {
+	case n.draining && n.c.anyHeir() != nil:
+		return fmt.Errorf("it was to leave and is still here: %d running, %d actors here, %d fetches, actors' records: %v, unflushed: %v",
+			len(n.execs), len(n.hosts), len(n.fetches), n.pendingActors(), n.unflushed())
 	case len(n.store) > 0:
 		return fmt.Errorf("%d objects are left: %s", len(n.store), n.anyObject())
 	case len(n.tasks) > 0:

@@ -48,6 +48,8 @@ type Remote struct {
 	drops  []id.Object // references that became garbage
 	unpins []id.Object // and values in shared memory
 	ended  bool        // nobody is to be told any more
+
+	dropped func(id.Object) // drop, for cleanups
 }
 
 var _ Session = (*Remote)(nil)
@@ -98,9 +100,11 @@ func dialError(address string, err error) error {
 }
 
 func newRemote(call *wire.Socket) *Remote {
-	return &Remote{call: call, out: newOutbox(call, true), slabs: newSlabs(), gone: make(chan struct{}),
+	r := &Remote{call: call, out: newOutbox(call, true), slabs: newSlabs(), gone: make(chan struct{}),
 		pending: map[id.Object]*Future{}, twins: map[id.Object][]*Future{}, watched: map[id.Object]watches{},
 		streams: map[id.Task]*remoteStream{}, requests: map[uint64]chan any{}}
+	r.dropped = r.drop
+	return r
 }
 
 // greet says Hello and reads the Welcome.

@@ -146,20 +146,25 @@ func (n *fakeNode) join(role string) *Remote {
 	call, mine := pair(n.t)
 	side, mySide := pair(n.t)
 	n.serve(mine, mySide)
-	r := newRemote(call)
-	r.side = side
-	r.sideUp = newOutbox(side, false)
-	if role == wire.RoleWorker {
-		r.role = newWorkerRole(r)
-	}
-	if err := r.greet(role, ""); err != nil {
-		n.t.Fatal(err)
-	}
-	if err := r.start(); err != nil {
+	r, err := joinWith(role, call, side)
+	if err != nil {
 		n.t.Fatal(err)
 	}
 	n.t.Cleanup(func() { _ = r.Close(n.t.Context()) })
 	return r
+}
+
+// joinWith does what Dial and ServeWorker do, with sockets that are connected.
+func joinWith(role string, call, side *wire.Socket) (*Remote, error) {
+	if role == wire.RoleWorker {
+		return joinAsWorker(call, side)
+	}
+	r := newRemote(call)
+	r.side, r.sideUp = side, newOutbox(side, false)
+	if err := r.greet(role, ""); err != nil {
+		return nil, err
+	}
+	return r, r.start()
 }
 
 // serve reads a connection's lanes until they end.

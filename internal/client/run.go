@@ -126,6 +126,9 @@ func (c *TaskContext) Cancelled() bool {
 
 // Run calls fn and turns what it did into an error: what it returned, a panic,
 // or that it was cancelled. ErrExit is passed on as it is.
+//
+// A function may end its goroutine (runtime.Goexit, t.FailNow): then Run does
+// not return, and the goroutine's deferred functions run.
 func Run(c *TaskContext, fn *Function, self any, in, out []any) error {
 	err := protect(func() error { return fn.Invoke(c, self, in, out) })
 	return userError(c, fn, err)
@@ -145,19 +148,18 @@ type panicked struct {
 
 func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-// protect calls f; a panic, or an exit of the goroutine, becomes an error.
+// errGoexit is the result of a function that ended its goroutine.
+var errGoexit = &wire.Error{Code: wire.UserError, Type: "runtime.Goexit",
+	Message: "the function ended its goroutine (runtime.Goexit) instead of returning"}
+
+// protect calls f; a panic becomes an error.
 func protect(f func() error) (err error) {
-	returned := false
 	defer func() {
 		if r := recover(); r != nil {
 			err = &panicked{value: r, stack: userStack()}
-		} else if !returned {
-			err = errors.New("the function ended its goroutine (runtime.Goexit) instead of returning")
 		}
 	}()
-	err = f()
-	returned = true
-	return err
+	return f()
 }
 
 // userStack is the stack of a panic, the user's frames first, without ours.
@@ -165,10 +167,14 @@ func userStack() string {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
 	var b strings.Builder
+	user := false
 	for {
 		f, more := frames.Next()
-		ours := strings.HasPrefix(f.Function, "github.com/weftrun/weft/internal/client.") || strings.HasPrefix(f.Function, "runtime.gopanic")
-		if !ours && f.Function != "" {
+		user = user || !strings.HasPrefix(f.Function, "runtime.")
+		if strings.HasPrefix(f.Function, "github.com/weftrun/weft/internal/client.protect") {
+			return b.String()
+		}
+		if user {
 			fmt.Fprintf(&b, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
 		}
 		if !more {

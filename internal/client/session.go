@@ -131,6 +131,8 @@ type Running struct {
 	Actor       id.Actor
 	Incarnation uint32
 	Spec        *spec.Task
+
+	waits int32 // calls of Blocked that have not resumed; atomic
 }
 
 type runningKey struct{}

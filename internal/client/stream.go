@@ -23,26 +23,50 @@ type remoteStream struct {
 	items  []*Future
 	next   int // index of the first of items
 	asked  int // items asked for and not yet received
+	ahead  int // how many are to be on their way, at most
 	ended  bool
 	err    error
 	closed bool
 	wake   chan struct{}
+
+	unbind func() bool // from the context that cancels it
 }
 
 // SubmitStream implements Session.
 func (r *Remote) SubmitStream(ctx context.Context, c *Call) Stream {
-	s := &remoteStream{r: r, t: c.Task, wake: make(chan struct{}, 1), asked: streamAhead}
+	ahead := streamAhead
+	if w := c.Spec.WindowItems; w > 0 {
+		ahead = min(ahead, w)
+	}
+	s := &remoteStream{r: r, t: c.Task, wake: make(chan struct{}, 1), asked: ahead, ahead: ahead}
 	r.mu.Lock()
 	if r.err == nil {
 		r.streams[c.Task] = s
 	}
 	r.mu.Unlock()
 	if err := r.submit(ctx, c, sessionv1.Kind_KIND_SUBMIT, 0); err != nil {
-		s.end(0, err)
+		r.forgetStream(c.Task)
+		s.end(err)
 		return s
 	}
-	r.out.add(sessionv1.Kind_KIND_CONSUME, &sessionv1.Consume{Task: s.t[:], N: streamAhead})
-	r.out.flush()
+	r.out.send(sessionv1.Kind_KIND_CONSUME, &sessionv1.Consume{Task: s.t[:], N: uint32(ahead)})
+	if stop := r.cancelWith(ctx, c); stop != nil {
+		s.mu.Lock()
+		s.unbind = stop
+		over := s.ended
+		s.mu.Unlock()
+		if over {
+			stop()
+		}
+	}
+	return s
+}
+
+func (r *Remote) forgetStream(t id.Task) *remoteStream {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.streams[t]
+	delete(r.streams, t)
 	return s
 }
 
@@ -54,8 +78,10 @@ func (r *Remote) gotItem(m *sessionv1.Item) error {
 	}
 	f := &Future{ID: t.Return(m.Index), Sess: r}
 	f.Shared.Store(true)
-	runtime.AddCleanup(f, r.drop, f.ID)
-	f.Complete(r.result(f, m.Value))
+	runtime.AddCleanup(f, r.dropped, f.ID)
+	res, pin := r.result(f.ID, m.Value)
+	pin.hold(r, f)
+	f.Complete(res)
 	r.mu.Lock()
 	s := r.streams[t]
 	r.mu.Unlock()
@@ -70,16 +96,12 @@ func (r *Remote) gotStreamEnd(m *sessionv1.StreamEnd) error {
 	if err != nil {
 		return err
 	}
-	r.mu.Lock()
-	s := r.streams[t]
-	delete(r.streams, t)
-	r.mu.Unlock()
-	if s != nil {
-		var err error
+	if s := r.forgetStream(t); s != nil {
 		if m.Error != nil {
-			err = wire.ErrorFromPB(m.Error)
+			s.end(wire.ErrorFromPB(m.Error))
+		} else {
+			s.end(nil)
 		}
-		s.end(int(m.Count), err)
 	}
 	return nil
 }
@@ -92,10 +114,14 @@ func (s *remoteStream) add(f *Future) {
 	s.signal()
 }
 
-func (s *remoteStream) end(_ int, err error) {
+func (s *remoteStream) end(err error) {
 	s.mu.Lock()
 	s.ended, s.err = true, err
+	unbind := s.unbind
 	s.mu.Unlock()
+	if unbind != nil {
+		unbind()
+	}
 	s.signal()
 }
 
@@ -117,8 +143,8 @@ func (s *remoteStream) poll() (item Item, ok bool, ask int) {
 	s.items[0] = nil
 	s.items = s.items[1:]
 	s.next++
-	if low := s.asked + len(s.items); low <= streamAhead/2 && !s.ended {
-		ask = streamAhead - low
+	if low := s.asked + len(s.items); low <= s.ahead/2 && !s.ended {
+		ask = s.ahead - low
 		s.asked += ask
 	}
 	return item, true, ask
@@ -141,8 +167,8 @@ func (s *remoteStream) Next(ctx context.Context) (Item, error) {
 }
 
 func (s *remoteStream) await(ctx context.Context) error {
-	s.r.out.flush()
 	defer s.r.Blocked(ctx)()
+	s.r.out.flush()
 	select {
 	case <-s.wake:
 		return nil
@@ -160,9 +186,7 @@ func (s *remoteStream) Close() {
 	if done {
 		return
 	}
-	s.r.mu.Lock()
-	delete(s.r.streams, s.t)
-	s.r.mu.Unlock()
-	s.r.out.add(sessionv1.Kind_KIND_DROP_STREAM, &sessionv1.TaskRef{Task: s.t[:]})
-	s.r.out.flush()
+	s.r.forgetStream(s.t)
+	s.end(nil)
+	s.r.out.send(sessionv1.Kind_KIND_DROP_STREAM, &sessionv1.TaskRef{Task: s.t[:]})
 }

@@ -9,49 +9,73 @@ import (
 	"github.com/weftrun/weft/internal/wire"
 )
 
-// remoteActor is an actor that lives in this worker.
+// remoteActor is an actor that lives in this worker. Its queues are under the
+// role's lock.
 type remoteActor struct {
 	incarnation uint32
-	self        any
 	main        queue
 	groups      map[string]*queue
+
+	mu   sync.RWMutex
+	self any
 }
 
 // newRemoteActor makes the actor that j will construct. The constructor is the
-// first in its queue, so that calls wait for it.
+// first in its queue, and calls wait until it is there.
 func newRemoteActor(j *job) *remoteActor {
-	a := &remoteActor{incarnation: j.c.Running.Incarnation, groups: map[string]*queue{}}
-	a.main.limit = max(j.spec.Actor.Concurrency, 1)
-	for name, n := range j.spec.Actor.Groups {
-		a.groups[name] = &queue{limit: n}
+	a := &remoteActor{incarnation: j.Running.Incarnation, groups: map[string]*queue{}}
+	desc := j.tmpl.spec.Actor
+	a.main.limit = max(desc.Concurrency, 1)
+	for name, n := range desc.Groups {
+		a.groups[name] = &queue{limit: max(n, 1)}
 	}
 	return a
 }
 
-func (a *remoteActor) queue(j *job) *queue {
-	if q := a.groups[j.group]; q != nil && j.spec.Kind == spec.KindMethod {
+// queue is where the calls of a concurrency group wait.
+func (a *remoteActor) queue(group string) *queue {
+	if q := a.groups[group]; q != nil {
 		return q
 	}
 	return &a.main
 }
 
-// stopActor drops an actor: its queued calls are the node's to fail.
+// clear forgets the calls that have not begun.
+func (a *remoteActor) clear() {
+	a.main.jobs = nil
+	for _, q := range a.groups {
+		q.jobs = nil
+	}
+}
+
+func (a *remoteActor) instance() any {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.self
+}
+
+func (a *remoteActor) created(self any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.self = self
+}
+
+// stopActor drops an actor and cancels its running calls. Those that have not
+// begun are the node's to fail.
 func (w *workerRole) stopActor(m *sessionv1.StopActor) error {
 	a, err := wire.ReadTask(m.Actor)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if actor := w.actors[a]; actor != nil && actor.incarnation == m.Incarnation {
-		delete(w.actors, a)
-		for t, j := range w.running {
-			if j.c.Running.Actor == a {
-				go j.c.Cancel(wire.ActorDied)
-				_ = t
-			}
-		}
+	actor := w.actors[a]
+	if actor == nil || actor.incarnation != m.Incarnation {
+		w.mu.Unlock()
+		return nil
 	}
+	delete(w.actors, a)
+	w.mu.Unlock()
+	w.cancelJobs(wire.ActorDied, func(j *job) bool { return j.actor == actor })
 	return nil
 }
 
@@ -103,42 +127,46 @@ func (w *workerRole) giveCredit(m *sessionv1.Credit) error {
 		return err
 	}
 	w.mu.Lock()
-	j := w.running[t]
+	j := w.streams[t]
 	w.mu.Unlock()
-	if j != nil && j.credit != nil {
+	if j != nil {
 		j.credit.add(int(m.N), int64(m.Bytes))
 	}
 	return nil
 }
 
 // stream runs a generator and sends its items as they are made.
-func (w *workerRole) stream(fn *Function, j *job, self any, in []any, m *sessionv1.Result) error {
+func (d *runner) stream(fn *Function, self any, in []any) error {
+	j, m := d.job, &d.result
 	var failed error
 	yield := func(v any) bool {
-		if err := j.credit.wait(j.c); err != nil {
+		if failed == nil {
+			failed = j.credit.wait(&j.TaskContext)
+		}
+		if failed != nil {
 			return false
 		}
-		size, err := w.sendItem(fn, j, v, m.Items)
-		if err != nil {
-			failed = err
+		var size int64
+		if size, failed = d.sendItem(fn, v, m.Items); failed != nil {
 			return false
 		}
 		m.Items++
 		j.credit.add(-1, -size)
 		return true
 	}
-	if err := RunStream(j.c, fn, self, in, yield); err != nil {
+	if err := RunStream(&j.TaskContext, fn, self, in, yield); err != nil {
 		return err
 	}
 	return failed
 }
 
-func (w *workerRole) sendItem(fn *Function, j *job, v any, index uint32) (size int64, err error) {
-	p, res, err := w.r.encodeResult(j.c, fn.Rets[0], v)
+func (d *runner) sendItem(fn *Function, v any, index uint32) (size int64, err error) {
+	j, p := d.job, &sessionv1.Value{}
+	res, err := d.w.r.encodeResult(&j.TaskContext, p, fn.Rets[0], v)
 	if err != nil {
 		return 0, err
 	}
-	t := j.c.Running.Task
-	w.r.out.add(sessionv1.Kind_KIND_ITEM, &sessionv1.Item{Task: t[:], Attempt: j.c.Running.Attempt, Index: index, Value: p, Reservation: res})
-	return max(int64(len(p.Data)), int64(p.Size)), nil
+	d.w.r.out.add(sessionv1.Kind_KIND_ITEM, &sessionv1.Item{Task: j.Running.Task[:], Attempt: j.Running.Attempt, Index: index,
+		Value: p, Reservation: res})
+	return int64(p.Size), nil
 }

@@ -135,7 +135,7 @@ func (n *Node) constructed(t *task) {
 
 // initFailed reports that a constructor returned an error.
 func (n *Node) initFailed(t *task, err *wire.Error) {
-	t.death = err
+	n.deaths[t.id] = err
 	n.stepActor(&actor.Event{Kind: actor.InitError, Actor: t.id, Incarnation: t.incarnation})
 }
 
@@ -207,11 +207,10 @@ func (n *Node) failCall(e *actor.Effect) {
 // actorError says what became of a call's actor.
 func (n *Node) actorError(t *task, e *actor.Effect, dead bool) *wire.Error {
 	err := &wire.Error{Code: wire.ActorDied, Op: t.spec.Name, Actor: t.actor, Node: n.id, Message: causeText[e.Cause]}
-	create := n.tasks[t.actor]
-	if create != nil && create.death != nil {
-		err.Stderr, err.Trace = create.death.Stderr, create.death.Trace
-		err.Message += ": " + create.death.Error()
-		err.Err = create.death
+	if death := n.deaths[t.actor]; death != nil {
+		err.Stderr, err.Trace = death.Stderr, death.Trace
+		err.Message += ": " + death.Error()
+		err.Err = death
 	}
 	if !dead {
 		err.Code = wire.ActorUnavailable
@@ -286,10 +285,10 @@ func (n *Node) actorChanged(e *actor.Effect) {
 	if t == nil {
 		return
 	}
-	err := t.death
+	err := n.deaths[t.id]
 	if err == nil {
 		err = &wire.Error{Code: wire.ActorDied, Op: t.spec.Actor.Class, Actor: e.Actor, Message: causeText[e.Cause]}
-		t.death = err
+		n.deaths[t.id] = err
 	}
 	t.out = &outcome{err: err}
 	n.failed(t, own.ActorDead)

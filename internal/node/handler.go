@@ -155,8 +155,8 @@ func (h *handler) block(m *sessionv1.TaskRef, kind dispatch.EventKind) error {
 		return err
 	}
 	return h.in(func() error {
-		if task := h.n.tasks[t]; task != nil {
-			task.waitsOn = objects
+		if kind == dispatch.Blocked {
+			h.n.waitsOn[t] = objects
 		}
 		h.n.block(t, kind)
 		return nil

@@ -340,7 +340,7 @@ func (n *Node) block(t id.Task, kind dispatch.EventKind) {
 		return
 	}
 	if task.blocked = kind == dispatch.Blocked; !task.blocked {
-		task.waitsOn = task.waitsOn[:0]
+		delete(n.waitsOn, t)
 	}
 	n.stepDispatch(&dispatch.Event{Kind: kind, Task: t, Lease: task.lease})
 }

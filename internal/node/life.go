@@ -33,7 +33,8 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, start: time.Now(), total: total, out: &batch{},
 		tasks: map[id.Task]*task{}, objects: map[id.Object]*object{}, sessions: map[id.Session]*session{},
 		leases: map[dispatch.Lease]*runner{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
-		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, nextWorker: inProcess}
+		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, unwatch: map[id.Task]func() bool{},
+		waitsOn: map[id.Task][]id.Object{}, deaths: map[id.Actor]*wire.Error{}, nextWorker: inProcess}
 	rand.Read(n.id[:])
 	if n.cfg.Job.IsZero() {
 		rand.Read(n.cfg.Job[:])

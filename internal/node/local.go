@@ -174,7 +174,7 @@ func (l *Local) watchContext(ctx context.Context, t id.Task) {
 	stop := context.AfterFunc(ctx, func() { l.Cancel(t, false, true) })
 	l.n.lock()
 	if task := l.n.tasks[t]; task != nil {
-		task.unwatch = stop
+		l.n.unwatch[t] = stop
 		stop = nil
 	}
 	l.n.unlock()
@@ -296,11 +296,12 @@ func (l *Local) Blocked(ctx context.Context, on ...*client.Future) (resume func(
 	}
 	n := l.n
 	n.lock()
-	if t := n.tasks[run.Task]; t != nil {
-		t.waitsOn = t.waitsOn[:0]
-		for _, f := range on {
-			t.waitsOn = append(t.waitsOn, f.ID)
+	if n.tasks[run.Task] != nil {
+		ids := make([]id.Object, len(on))
+		for i, f := range on {
+			ids[i] = f.ID
 		}
+		n.waitsOn[run.Task] = ids
 	}
 	n.block(run.Task, dispatch.Blocked)
 	n.unlock()

@@ -15,6 +15,7 @@ import (
 	proto "github.com/weftrun/weft/internal/session"
 	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/store"
+	"github.com/weftrun/weft/internal/wire"
 )
 
 // inProcess is the worker that stands for goroutines of this process.
@@ -59,6 +60,11 @@ type Node struct {
 	lastSpec *spec.Task // of which lastName is the name
 	lastName event.Name
 	counts   counts
+
+	// What few tasks have.
+	unwatch map[id.Task]func() bool // ends the watch of its submitter's context
+	waitsOn map[id.Task][]id.Object // what a blocked one waits for, if that is known
+	deaths  map[id.Actor]*wire.Error
 
 	instances  map[id.Actor]*instance
 	local      *Local

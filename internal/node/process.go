@@ -167,9 +167,7 @@ func (n *Node) processGone(p *process, crash *wire.Error) error {
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerGone, Worker: p.id})
 	for _, a := range n.actors.On(n.id, p.id) {
 		info, _ := n.actors.Get(a)
-		if t := n.tasks[a]; t != nil {
-			t.death = crash
-		}
+		n.deaths[a] = crash
 		n.stepActor(&actor.Event{Kind: actor.Lost, Actor: a, Incarnation: info.Incarnation, Cause: actor.WorkerDied})
 	}
 	for _, t := range p.inOrder() {

@@ -17,30 +17,27 @@ import (
 
 // task is what the node knows of a task that the machines do not: whom it is
 // for and its arguments. It exists from submission until own forgets it.
+//
+// A million of them may wait, so what few tasks have is in maps of the Node.
 type task struct {
-	id      id.Task
-	attempt uint32
-	session id.Session // that submitted it
-	spec    *spec.Task
-	call    *client.Call // of the embedded session; its futures are completed
-	enc     *encoded     // of any other session
-	actor   id.Actor     // for methods
-	stream  *stream
-
-	worker      id.Worker // where it runs; 0 while it does not
-	lease       dispatch.Lease
+	id          id.Task
+	attempt     uint32
+	session     id.Session // that submitted it
+	worker      id.Worker  // where it runs; 0 while it does not
 	incarnation uint32
-	called      bool // a method: the actor machine knows the call
-	began       bool // its worker said so
+	spec        *spec.Task
+	call        *client.Call // of the embedded session; its futures are completed
+	enc         *encoded     // of any other session
+	actor       id.Actor     // for methods
+	stream      *stream
+	lease       dispatch.Lease
+	out         *outcome            // while its result is being handled
+	run         *client.TaskContext // while it runs in this process
+	called      bool                // a method: the actor machine knows the call
+	began       bool                // its worker said so
 	cancelled   bool
-	blocked     bool        // it waits in a call to the node
-	waitsOn     []id.Object // for these, if blocked and known
-	victim      bool        // the memory guard ended its process
-
-	out     *outcome            // while its result is being handled
-	run     *client.TaskContext // while it runs in this process
-	unwatch func() bool         // ends the watch of its submitter's context
-	death   *wire.Error         // of an actor, for its creation task
+	blocked     bool // it waits in a call to the node, perhaps for Node.waitsOn
+	victim      bool // the memory guard ended its process
 }
 
 // owner is the actor that t creates or calls; zero for plain tasks.
@@ -358,9 +355,12 @@ func (n *Node) forget(id id.Task) {
 		return
 	}
 	delete(n.tasks, id)
-	if t.unwatch != nil {
-		n.later(func() { t.unwatch() })
+	if stop := n.unwatch[id]; stop != nil {
+		delete(n.unwatch, id)
+		n.later(func() { stop() })
 	}
+	delete(n.deaths, id)
+	delete(n.waitsOn, id)
 	if t.call != nil {
 		// The futures live on with their refs; what they no longer need goes.
 		t.call.Arg1, t.call.Args = [3]client.Arg{}, nil

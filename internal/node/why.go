@@ -108,7 +108,7 @@ func (x *explainer) task(t id.Task, i *own.TaskInfo, depth int) *state.Reason {
 		x.objects(r, x.n.own.Waits(t), "its argument", depth)
 	case pay.blocked:
 		r.Text = "it runs, and waits for a result in Get or Wait; its CPU is lent meanwhile"
-		x.objects(r, pay.waitsOn, "the result", depth)
+		x.objects(r, x.n.waitsOn[t], "the result", depth)
 	case i.Spec.Kind == spec.KindMethod:
 		x.call(r, t, pay, depth)
 	default:

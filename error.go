@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -41,6 +42,10 @@ const (
 	Invalid           = wire.Invalid           // an argument is wrong
 	PendingCallsLimit = wire.PendingCallsLimit // MaxPending is reached
 )
+
+// ErrExit is what an actor's method returns, perhaps wrapped, to end its actor
+// after the call. The call itself succeeds with what it returned besides.
+var ErrExit = client.ErrExit
 
 func typeMismatch[T any](val any) string {
 	var want T

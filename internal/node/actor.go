@@ -178,11 +178,24 @@ func (t *task) group() string {
 
 // answered reports the end of a method call, wherever it ran.
 func (n *Node) answered(t *task, o *outcome) {
-	n.stepActor(&actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id})
-	if o.exits {
-		n.stepActor(&actor.Event{Kind: actor.Exit, Actor: t.actor})
+	done := actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id}
+	if o.err == nil || o.err.Code != wire.UserError {
+		n.stepActor(&done)
+		if o.exits {
+			n.stepActor(&actor.Event{Kind: actor.Exit, Actor: t.actor})
+		}
+		n.finish(t, o)
+		return
 	}
-	n.finish(t, o)
+	// Own first: if it runs the call again, the actor must not end in between.
+	t.out = o
+	mark := len(n.fx.own)
+	n.failed(t, own.User)
+	for i := range n.fx.own[mark:] {
+		done.Again = done.Again || n.fx.own[mark+i].Kind == own.Retry
+	}
+	n.stepActor(&done)
+	n.settleOwn()
 }
 
 // failCall ends a call that its actor did not answer.

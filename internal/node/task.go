@@ -33,7 +33,6 @@ type task struct {
 	lease       dispatch.Lease
 	out         *outcome            // while its result is being handled
 	run         *client.TaskContext // while it runs in this process
-	called      bool                // a method: the actor machine knows the call
 	began       bool                // its worker said so
 	cancelled   bool
 	blocked     bool // it waits in a call to the node, perhaps for Node.waitsOn
@@ -93,7 +92,6 @@ func (n *Node) submit(t *task, ev *own.Event) {
 			return
 		}
 	}
-	t.called = true
 	n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, ArgsReady: ready})
 }
 
@@ -139,10 +137,8 @@ func (n *Node) runnable(e *own.Effect) {
 	switch {
 	case t.spec.Kind != spec.KindMethod:
 		n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: t.attempt, Spec: t.spec})
-	case t.called && t.attempt == 1:
-		n.stepActor(&actor.Event{Kind: actor.ArgsReady, Task: t.id})
 	default:
-		n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, ArgsReady: true, Again: true})
+		n.stepActor(&actor.Event{Kind: actor.ArgsReady, Task: t.id})
 	}
 }
 
@@ -328,6 +324,10 @@ func (n *Node) retried(e *own.Effect) {
 		n.counts.retried++
 		n.failureRecord(t, event.TaskRetried, retryText(t))
 		t.worker, t.out = 0, nil
+		if t.spec.Kind == spec.KindMethod && e.Fault != own.User {
+			// It keeps its place before calls that were never sent.
+			n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, Again: true})
+		}
 		if t.stream != nil {
 			t.stream.restart()
 		}

@@ -16,6 +16,7 @@ import (
 // neither import nor be imported: add it where it belongs.
 const Layers = `
 	id < resource < spec < place, dispatch, own, actor, evict < sim
+	id < guard
 
 	# the object plane
 	id < slab
@@ -32,7 +33,7 @@ const Layers = `
 	id, spec < event < state
 
 	# the one place that wires a node together
-	place, dispatch, own, actor, evict, store, wire < node
+	place, dispatch, own, actor, evict, guard, guard/meminfo, store, wire < node
 	peer, session, client, worker, control/mem, event, state < node
 	event, slab, store < session, worker, client
 

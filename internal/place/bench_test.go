@@ -16,7 +16,7 @@ var (
 
 func cpus(n int) resource.Vector { return resource.Vector{CPU: resource.Amount(n) * resource.Unit} }
 
-func newSpec(t testing.TB, change func(*spec.Task)) *spec.Task {
+func newSpec(t interface{ Fatal(...any) }, change func(*spec.Task)) *spec.Task {
 	s := &spec.Task{Job: id.Job{1}, Function: "f", Resources: cpus(1)}
 	if change != nil {
 		change(s)

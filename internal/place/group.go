@@ -162,11 +162,11 @@ func (p *planner) search(k int) bool {
 		return true
 	}
 	b := p.order[k]
-	for _, n := range p.candidates(b) {
+	for _, c := range p.candidates(b) {
 		if p.budget--; p.budget <= 0 {
 			return false
 		}
-		p.put(b, n)
+		p.put(b, c.node)
 		if p.search(k + 1) {
 			return true
 		}
@@ -175,54 +175,74 @@ func (p *planner) search(k int) bool {
 	return false
 }
 
+// candidate is a node where a bundle fits; those of lower rank come first.
+type candidate struct {
+	node, rank int
+	share      float64 // of what the node has left
+}
+
 // candidates returns the nodes where a bundle fits, as the layout prefers
 // them: packed, those in use and then the roomiest; spread, the least used.
-func (p *planner) candidates(b int) []int {
-	var out []int
-	for n := range p.nodes {
-		if p.fits(b, n) {
-			out = append(out, n)
-		}
-	}
+func (p *planner) candidates(b int) []candidate {
+	var out []candidate
 	need := &p.g.Bundles[b].Resources
-	slices.SortStableFunc(out, func(x, y int) int {
-		if p.g.Layout == spec.SpreadOut {
-			return cmp.Or(cmp.Compare(p.count[x], p.count[y]), p.roomier(need, x, y))
+	for n := range p.nodes {
+		if !p.fits(b, n) {
+			continue
 		}
-		return cmp.Or(cmp.Compare(min(p.count[y], 1), min(p.count[x], 1)), p.roomier(need, x, y))
+		rank := p.count[n]
+		if p.g.Layout == spec.Pack {
+			rank = -min(rank, 1)
+		}
+		out = append(out, candidate{n, rank, share(need, p.left[n:n+1])})
+	}
+	slices.SortFunc(out, func(x, y candidate) int {
+		return cmp.Or(cmp.Compare(x.rank, y.rank), cmp.Compare(x.share, y.share), cmp.Compare(x.node, y.node))
 	})
 	return out
 }
 
-func (p *planner) roomier(need *resource.Vector, x, y int) int {
-	return cmp.Compare(share(need, p.left[x:x+1]), share(need, p.left[y:y+1]))
+// matcher gives each bundle a node of its own by augmenting paths, which
+// finds a way if there is one.
+type matcher struct {
+	can   [][]candidate // by bundle
+	owner []int         // bundle on each node, plus 1
+	at    []int
+	seen  []int // by node: the last bundle for which it was considered, plus 1
 }
 
-// match gives each bundle a node of its own by augmenting paths, which finds
-// a way if there is one.
 func (p *planner) match() bool {
-	owner := make([]int, len(p.nodes)) // bundle on the node, plus 1
-	var augment func(b int, seen []bool) bool
-	augment = func(b int, seen []bool) bool {
-		for _, n := range p.candidates(b) {
-			if seen[n] {
-				continue
-			}
-			seen[n] = true
-			if owner[n] == 0 || augment(owner[n]-1, seen) {
-				owner[n] = b + 1
-				p.at[b] = n
-				return true
-			}
-		}
-		return false
+	m := matcher{owner: make([]int, len(p.nodes)), seen: make([]int, len(p.nodes)), at: p.at}
+	for b := range p.at {
+		m.can = append(m.can, p.candidates(b))
 	}
 	for _, b := range p.order {
-		if !augment(b, make([]bool, len(p.nodes))) {
+		if !m.augment(b, b+1) {
 			return false
 		}
 	}
 	return true
+}
+
+// augment finds b a node, moving other bundles if it must.
+func (m *matcher) augment(b, round int) bool {
+	for _, c := range m.can[b] {
+		if m.owner[c.node] == 0 {
+			m.owner[c.node], m.at[b] = b+1, c.node
+			return true
+		}
+	}
+	for _, c := range m.can[b] {
+		if m.seen[c.node] == round {
+			continue
+		}
+		m.seen[c.node] = round
+		if m.augment(m.owner[c.node]-1, round) {
+			m.owner[c.node], m.at[b] = b+1, c.node
+			return true
+		}
+	}
+	return false
 }
 
 // explain finds the bundle that fits nowhere by itself, or says that they do

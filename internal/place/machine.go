@@ -145,6 +145,7 @@ func (m *Machine) runnable(now time.Duration, ev *Event, fx []Effect) []Effect {
 	}
 	if w.version != m.version {
 		m.judge(w)
+		fx = m.replace(now, w, fx)
 	}
 	if w.onlyHere {
 		fx = append(fx, Effect{})
@@ -159,6 +160,7 @@ func (m *Machine) runnable(now time.Duration, ev *Event, fx []Effect) []Effect {
 func (m *Machine) place(now time.Duration, w *work, e entry, local []NodeBytes, fx []Effect) []Effect {
 	if w.version != m.version {
 		m.judge(w)
+		fx = m.replace(now, w, fx)
 	}
 	switch {
 	case w.never:

@@ -1,6 +1,7 @@
 package place
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -255,7 +256,7 @@ func (m *Machine) refused(now time.Duration, ev *Event, fx []Effect) []Effect {
 		w := s.w
 		if w.nodes = slices.DeleteFunc(w.nodes, func(n *node) bool { return n == s.n }); len(w.nodes) == 0 {
 			w.never = m.o.Fixed
-			w.why = m.nobody(w.spec)
+			w.why = fmt.Sprintf("node %s, the last that could have, says it can never run it", s.n.id)
 		}
 		fx = m.scatter(now, s, fx)
 		return fx

@@ -33,14 +33,21 @@ func (m *Machine) Stats() Stats {
 // Queued returns how many tasks wait here.
 func (m *Machine) Queued() int { return m.queued }
 
-// Parked calls yield for each kind of task that waits for a node that can run
-// it, with their number and the reason: what the cluster should grow by.
-func (m *Machine) Parked(yield func(t *spec.Task, n int, why string) bool) {
+// Demand is tasks of one kind that no node can run now.
+type Demand struct {
+	Spec *spec.Task // of one of them
+	N    int
+	Why  string
+}
+
+// Parked returns what the cluster should grow by: the tasks that wait for a
+// node that can run them, by kind.
+func (m *Machine) Parked() []Demand {
+	var out []Demand
 	for _, w := range m.parked {
-		if !yield(w.spec, w.parked.len(), w.why) {
-			return
-		}
+		out = append(out, Demand{w.spec, w.parked.len(), w.why})
 	}
+	return out
 }
 
 // Waiting says what a task that is here waits for. It looks through all of

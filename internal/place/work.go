@@ -206,28 +206,27 @@ func (m *Machine) park(w *work, e entry) {
 // unpark places parked tasks again that a change of n, or of the cluster if
 // n is nil, gives a place or turns away.
 func (m *Machine) unpark(now time.Duration, n *node, fx []Effect) []Effect {
-	kept := m.parked[:0]
-	var freed []*work
-	for _, w := range m.parked {
+	for _, w := range slices.Clone(m.parked) {
 		if n == nil || w.spec.Strategy.Kind == spec.InGroup || n.can(w.spec) {
 			m.judge(w)
-		}
-		if len(w.nodes) > 0 || w.never {
-			freed = append(freed, w)
-		} else {
-			kept = append(kept, w)
+			fx = m.replace(now, w, fx)
 		}
 	}
-	clear(m.parked[len(kept):])
-	m.parked = kept
-	for _, w := range freed {
-		tasks := w.parked
-		w.parked = entries{}
-		m.queued -= tasks.len()
-		for tasks.len() > 0 {
-			if e := tasks.pop(); !m.buried(&e) {
-				fx = m.place(now, w, e, nil, fx)
-			}
+	return fx
+}
+
+// replace places w's parked tasks if they have a place now, or never will.
+func (m *Machine) replace(now time.Duration, w *work, fx []Effect) []Effect {
+	if w.parked.len() == 0 || (len(w.nodes) == 0 && !w.never) {
+		return fx
+	}
+	m.parked = slices.DeleteFunc(m.parked, func(o *work) bool { return o == w })
+	tasks := w.parked
+	w.parked = entries{}
+	m.queued -= tasks.len()
+	for tasks.len() > 0 {
+		if e := tasks.pop(); !m.buried(&e) {
+			fx = m.place(now, w, e, nil, fx)
 		}
 	}
 	return fx

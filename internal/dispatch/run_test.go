@@ -2,9 +2,11 @@ package dispatch
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/spec"
 )
 
@@ -261,5 +263,53 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	round()
 	if n := testing.AllocsPerRun(100, round); n > 0 {
 		t.Errorf("%v allocations in 40 tasks", n)
+	}
+}
+
+// A revoke may find everything already over; the answer must not make the
+// lease idle a second time.
+func TestEmptyGiveBackLeavesAnIdleLeaseAlone(t *testing.T) {
+	d := drive(t, ready(1, 2))
+	s := newSpec(t, 1, "f", 1)
+	x := d.one(Event{Kind: Enqueue, Task: taskID(0), Spec: s}, Start)
+	d.none(done(x, 10*time.Microsecond))
+	var sent []Effect
+	for i := range 3 {
+		sent = append(sent, d.one(Event{Kind: Enqueue, Task: taskID(i + 1), Spec: s}, Start))
+	}
+	d.now = 3 * time.Millisecond
+	d.one(Event{Kind: Tick}, Revoke)
+	for _, x := range sent {
+		d.none(done(x, 10*time.Microsecond))
+	}
+	d.none(Event{Kind: TakenBack, Lease: x.Lease})
+	d.one(Event{Kind: Enqueue, Task: taskID(9), Spec: s}, Start)
+	d.none(Event{Kind: Enqueue, Task: taskID(10), Spec: newSpec(t, 1, "g", 0.5)})
+}
+
+func TestListIsPagedInOrder(t *testing.T) {
+	d := drive(t, ready(2, 2))
+	s := newSpec(t, 1, "f", 1)
+	for _, i := range []int{7, 3, 9, 1, 5, 8} {
+		d.step(Event{Kind: Enqueue, Task: taskID(i), Spec: s})
+	}
+	d.step(Event{Kind: Unqueue, Task: taskID(9)})
+	var got []uint64
+	var after id.Task
+	for {
+		page := d.m.List(after, 2)
+		if len(page) == 0 {
+			break
+		}
+		for _, x := range page {
+			got = append(got, x.Task.Seq())
+			if (x.Phase == Running) != (x.Task.Seq() == 7 || x.Task.Seq() == 3) || x.Name != "f" {
+				t.Errorf("%+v", x)
+			}
+			after = x.Task
+		}
+	}
+	if want := []uint64{1, 3, 5, 7, 8}; !slices.Equal(got, want) {
+		t.Fatalf("%v, want %v", got, want)
 	}
 }

@@ -48,27 +48,13 @@ func (r *Remote) putLarge(ctx context.Context, o id.Object, v wire.Value) error 
 
 // reserve waits for room in shared memory and copies data into it.
 func (r *Remote) reserve(ctx context.Context, data []byte) (uint64, error) {
-	m := &sessionv1.Reserve{Size: uint64(len(data))}
-	if run := FromContext(ctx); run != nil && !run.Task.IsZero() {
-		m.Task = run.Task[:]
-		defer r.Blocked(ctx)()
-	}
-	got, err := r.ask(ctx, sessionv1.Kind_KIND_RESERVE, m, &m.Request)
+	room, err := r.room(ctx, int64(len(data)))
 	if err != nil {
 		return 0, err
 	}
-	reply := got.(*sessionv1.Reserved)
-	if reply.Error != nil {
-		return 0, wire.ErrorFromPB(reply.Error)
-	}
-	mem, file, err := r.slabs.lend(reply.At, true)
-	if err != nil {
-		r.abort(reply.Reservation)
-		return 0, &wire.Error{Code: wire.StoreFull, Op: "put", Message: "shared memory cannot be mapped", Err: err}
-	}
-	copy(mem, data)
-	r.slabs.giveBack(file)
-	return reply.Reservation, nil
+	copy(room.mem, data)
+	r.slabs.giveBack(room.file)
+	return room.reservation, nil
 }
 
 func (r *Remote) abort(reservation uint64) {

@@ -74,6 +74,16 @@ type ActorInfo struct {
 	Class string
 }
 
+// Room is memory for an object that is being written. It is for one goroutine.
+type Room interface {
+	// Bytes is the memory; not used after Seal or Abort.
+	Bytes() []byte
+	// Seal makes the first n bytes the object f.
+	Seal(f *Future, n int64) error
+	// Abort gives the memory back.
+	Abort()
+}
+
 // Session is a program's connection to its node. There are two kinds: a
 // function call, when the node is embedded in the program, and the session
 // protocol over a socket. All methods may be used concurrently; none but those
@@ -93,6 +103,8 @@ type Session interface {
 	CreateNamed(ctx context.Context, c *Call) (ActorInfo, error)
 	// Put makes v an object; f is completed (embedded) or released to be fetched.
 	Put(ctx context.Context, f *Future, v any, codec Codec) error
+	// Reserve waits for room for an object of up to size bytes, to be written in place.
+	Reserve(ctx context.Context, size int64) (Room, error)
 	// Adopt returns a Future for an object whose reference arrived inside a value.
 	Adopt(o id.Object) *Future
 	// Share has the node count f as held by this process, before its id leaves it.

@@ -25,7 +25,7 @@ const (
 	Enqueue     EventKind = iota + 1 // Task, Attempt, Spec: run it here; with Lease, through the lease this node granted to its owner's node
 	Finished                         // Task, Attempt, Lease, Ran (service time): the lease's oldest task ended
 	Begun                            // Task, Lease: the worker began to run it (sent only for tasks that were pipelined)
-	Blocked                          // Task, Lease (0: searched for): it waits in a call to the node and lends its CPU; an actor's id when all its methods wait
+	Blocked                          // Task, Lease (0: searched for): it waits in a call to the node and lends its CPU; for a method its actor's id, counted, each with its Unblocked
 	Unblocked                        // Task, Lease (0: searched for): it goes on
 	Unqueue                          // Task, Attempt: take it out if it has not been started
 	TakenBack                        // Tasks, Lease: the worker gave these unstarted tasks back after Revoke

@@ -33,6 +33,7 @@ type lease struct {
 	actor    bool    // its constructor ended; it stays until Release
 	owner    id.Task // the actor
 	blocked  bool    // the first lent its CPU
+	waits    int     // methods of the actor that wait
 	revoking bool    // the worker was asked for what it has not begun
 	stolen   bool    // and will not get more behind its present task
 	ending   bool    // no more tasks; closes when empty

@@ -165,10 +165,7 @@ func (m *Machine) stepOther(now time.Duration, ev *Event, fx []Effect) []Effect 
 	case Blocked:
 		fx = m.block(ev, fx)
 	case Unblocked:
-		if l := m.leaseOf(ev); l != nil {
-			m.unblock(l)
-			fx = m.cover(now, m.home(l), fx)
-		}
+		fx = m.unblocked(now, ev, fx)
 	case Unqueue:
 		fx = m.unqueue(now, ev, fx)
 	case TakenBack:

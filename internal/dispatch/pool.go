@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 
 	"github.com/weftrun/weft/internal/id"
@@ -61,22 +62,35 @@ func (m *Machine) never(s *shape) (shortage, bool) {
 		name, asked, have, missing := m.node.total.Missing(&s.need)
 		return shortage{name, asked, have}, missing && m.sized
 	}
-	g := m.groups[s.group]
 	lack := shortage{name: groupResource, asked: resource.Unit}
-	if g == nil {
-		return lack, true
-	}
-	for _, p := range g.bundles {
-		if s.bundle >= 0 && p.bundle != s.bundle {
-			continue
-		}
-		name, asked, have, missing := p.total.Missing(&s.need)
+	for total := range m.bundlesFor(s) {
+		name, asked, have, missing := total.Missing(&s.need)
 		if !missing {
 			return shortage{}, false
 		}
 		lack = shortage{name, asked, have}
 	}
 	return lack, true
+}
+
+// bundlesFor calls yield with the size of each bundle that s may use, those
+// that still wait for their resources included.
+func (m *Machine) bundlesFor(s *shape) iter.Seq[*resource.Vector] {
+	return func(yield func(*resource.Vector) bool) {
+		if g := m.groups[s.group]; g != nil {
+			for _, p := range g.bundles {
+				if (s.bundle < 0 || p.bundle == s.bundle) && !yield(&p.total) {
+					return
+				}
+			}
+		}
+		for i := range m.bundles {
+			b := &m.bundles[i]
+			if b.group == s.group && (s.bundle < 0 || b.number == s.bundle) && !yield(&b.need) {
+				return
+			}
+		}
+	}
 }
 
 // fit returns the pool that has room for s now, and nil if none has. With

@@ -149,6 +149,7 @@ func (m *Machine) reserve(ev *Event, fx []Effect) []Effect {
 		return append(fx, refusal)
 	}
 	m.bundles = append(m.bundles, bundle{ev.Group, ev.Bundle, ev.Total.Clone()})
+	m.welcome(ev.Group)
 	m.freed = true
 	return fx
 }
@@ -172,7 +173,6 @@ func (m *Machine) carve(now time.Duration, fx []Effect) []Effect {
 		m.node.free.Sub(&b.need)
 		m.node.stuck.Add(&b.need)
 		fx = append(fx, Effect{Kind: Reserved, Group: b.group, Bundle: b.number})
-		m.welcome(b.group)
 	}
 	return fx
 }
@@ -193,9 +193,10 @@ func (m *Machine) unreserve(now time.Duration, ev *Event, fx []Effect) []Effect 
 	m.bundles = slices.DeleteFunc(m.bundles, func(b bundle) bool {
 		return b.group == ev.Group && (ev.Bundle < 0 || b.number == ev.Bundle)
 	})
+	m.freed = true
 	g := m.groups[ev.Group]
 	if g == nil {
-		return fx
+		return m.rejudge(now, fx)
 	}
 	g.bundles = slices.DeleteFunc(g.bundles, func(p *pool) bool {
 		if ev.Bundle >= 0 && p.bundle != ev.Bundle {
@@ -211,7 +212,6 @@ func (m *Machine) unreserve(now time.Duration, ev *Event, fx []Effect) []Effect 
 	if len(g.bundles) == 0 {
 		delete(m.groups, ev.Group)
 	}
-	m.freed = true
 	return m.rejudge(now, fx)
 }
 

@@ -159,6 +159,9 @@ func (m *Machine) begun(now time.Duration, ev *Event) {
 // elsewhere.
 func (m *Machine) block(ev *Event, fx []Effect) []Effect {
 	l := m.leaseOf(ev)
+	if l != nil && l.actor {
+		l.waits++
+	}
 	if l == nil || l.blocked || (l.n == 0 && !l.actor) {
 		return fx
 	}
@@ -181,6 +184,19 @@ func (m *Machine) block(ev *Event, fx []Effect) []Effect {
 		fx = m.revoke(l, fx)
 	}
 	return fx
+}
+
+// unblocked ends block. Of an actor's methods the last one that waits does.
+func (m *Machine) unblocked(now time.Duration, ev *Event, fx []Effect) []Effect {
+	l := m.leaseOf(ev)
+	if l == nil {
+		return fx
+	}
+	if l.waits = max(0, l.waits-1); l.waits > 0 {
+		return fx
+	}
+	m.unblock(l)
+	return m.cover(now, m.home(l), fx)
 }
 
 // unblock takes back what block lent.

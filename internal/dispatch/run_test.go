@@ -97,8 +97,10 @@ func TestActorKeepsItsResourcesUntilRelease(t *testing.T) {
 	}
 	d.now = time.Minute
 	d.none(Event{Kind: Tick})
-	x := d.one(Event{Kind: Blocked, Task: taskID(1)}, Start) // all its methods wait
+	x := d.one(Event{Kind: Blocked, Task: taskID(1)}, Start) // a method waits
 	d.none(done(x, time.Millisecond))
+	d.none(Event{Kind: Blocked, Task: taskID(1)}) // another one
+	d.none(Event{Kind: Unblocked, Task: taskID(1)})
 	d.none(Event{Kind: Unblocked, Task: taskID(1)}.closing(d))
 	d.none(Event{Kind: Enqueue, Task: taskID(3), Spec: create})
 	d.step(Event{Kind: Release, Task: taskID(1)})

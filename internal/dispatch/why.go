@@ -35,7 +35,7 @@ const (
 	ForResource       // Resource, Asked, Free, Total, Holders
 	ForWorker         // Class: its worker process starts
 	ForMemory         // the node admits nothing new for want of memory
-	ForBundle         // bundles of placement groups that were asked for earlier come first
+	ForBundle         // its bundle of Group waits for its resources, or (no Group) older bundles come first
 	ForTurn           // others come first: Ahead
 )
 
@@ -121,6 +121,8 @@ func (m *Machine) explain(q *queue, r *Reason) {
 		r.Cause = ForWorker
 	case !m.admits():
 		r.Cause = ForMemory
+	case m.lacking(q.shape) == nil:
+		r.Cause, r.Group = ForBundle, q.shape.group
 	case m.fit(q.shape, true) == nil:
 		r.Cause = ForResource
 		m.explainLack(q.shape, r)
@@ -137,12 +139,9 @@ func (m *Machine) explainLack(s *shape, r *Reason) {
 	if s.zero {
 		r.Resource = "tasks without resources"
 		r.Asked, r.Free, r.Total = resource.Unit, resource.Amount(m.zeroFree)*resource.Unit, resource.Amount(m.o.ZeroTasks)*resource.Unit
-	} else if p != nil {
+	} else {
 		r.Resource, r.Asked, r.Free, _ = p.free.Missing(&s.need)
 		r.Total, r.Group = p.total.Get(r.Resource), p.group
-	} else {
-		r.Resource, r.Asked, r.Group = groupResource, resource.Unit, s.group
-		return
 	}
 	var all []Holder
 	r.Stuck = true
@@ -258,6 +257,10 @@ func (r Reason) sayCause(b *strings.Builder) {
 	case ForMemory:
 		b.WriteString(": the node is short of memory and starts nothing new")
 	case ForBundle:
+		if !r.Group.IsZero() {
+			fmt.Fprintf(b, ": its bundle of placement group %s still waits for its resources", r.Group)
+			return
+		}
 		b.WriteString(": placement groups that were asked for earlier get the resources first")
 	case ForTurn:
 		b.WriteString(": others come first")

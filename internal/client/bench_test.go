@@ -7,78 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/weftrun/weft/internal/spec"
 )
-
-// The functions of these tests.
-var (
-	double = function1("double", func(_ context.Context, x int) (int, error) { return 2 * x, nil })
-)
-
-// function1 registers a function of one argument and one result.
-func function1[A, R any](name string, f func(context.Context, A) (R, error)) *Function {
-	return register(&Function{Name: name, Args: []Codec{mustCodec[A]()}, Rets: []Codec{mustCodec[R]()},
-		Invoke: func(ctx context.Context, _ any, in, out []any) (err error) {
-			out[0], err = f(ctx, as[A](in[0]))
-			return err
-		}})
-}
-
-func register(f *Function) *Function {
-	if err := Register(f); err != nil {
-		panic(err)
-	}
-	return f
-}
-
-func mustCodec[T any]() Codec {
-	c, err := CodecFor[T]()
-	if err != nil {
-		panic(err)
-	}
-	return c
-}
-
-func as[T any](v any) T {
-	t, _ := v.(T)
-	return t
-}
-
-func taskOf(f *Function) *spec.Task {
-	t := &spec.Task{Function: f.Name, Sig: f.Sig, Returns: len(f.Rets)}
-	if f.Stream != nil {
-		t.Returns, t.Stream = 0, true
-	}
-	if err := t.Seal(); err != nil {
-		panic(err)
-	}
-	return t
-}
-
-// call submits a task as the root package does.
-func call(ctx context.Context, s Session, t *spec.Task, f *Function, args ...Arg) *Call {
-	c := newCall(s, t, f, args...)
-	s.Submit(ctx, c)
-	return c
-}
-
-func newCall(s Session, t *spec.Task, f *Function, args ...Arg) *Call {
-	c := &Call{Task: s.NewTask(), Spec: t, Fn: f}
-	c.Args = append(c.Arg1[:0], args...)
-	c.Fut1.ID, c.Fut1.Sess = c.Task.Return(0), s
-	c.Ret1[0] = &c.Fut1
-	c.Rets = c.Ret1[:1]
-	for i := 1; i < t.Returns; i++ {
-		c.Rets = append(c.Rets, &Future{ID: c.Task.Return(uint32(i)), Sess: s})
-	}
-	if run := FromContext(ctx(s)); run != nil {
-		c.Parent = run.Task
-	}
-	return c
-}
-
-func ctx(Session) context.Context { return context.Background() }
 
 func cpuTime() time.Duration {
 	var u unix.Rusage

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/weftrun/weft/internal/wire"
@@ -78,13 +80,53 @@ func FindFunction(name string, sig uint64) (*Function, error) {
 	registry.RUnlock()
 	switch {
 	case f == nil:
-		return nil, &wire.Error{Code: wire.NotRegistered, Op: name, Message: "this program registers no function of that name",
+		return nil, &wire.Error{Code: wire.NotRegistered, Op: name, Message: "this program registers no function of that name" + near(name),
 			Hint: "register it in a package-level variable of a package that the program imports"}
 	case f.Sig != sig:
 		return nil, &wire.Error{Code: wire.NotRegistered, Op: name, Message: "it is registered with other types at " + f.Where,
 			Hint: "build the caller and the worker from the same source"}
 	}
 	return f, nil
+}
+
+// near lists registered names that may have been meant.
+func near(name string) string {
+	registry.RLock()
+	defer registry.RUnlock()
+	var names []string
+	for n := range registry.byName {
+		if far(n, name) <= max(len(name)/3, 2) || strings.HasSuffix(n, "."+name) || strings.HasSuffix(name, "."+n) {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(far(a, name), far(b, name)), cmp.Compare(a, b))
+	})
+	return "; it has " + strings.Join(names[:min(len(names), 5)], ", ")
+}
+
+// far is the number of bytes to add, remove or change to make b of a.
+func far(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0]++
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // RegistryHash identifies the set of registered functions.

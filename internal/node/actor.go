@@ -178,6 +178,7 @@ func (t *task) group() string {
 
 // answered reports the end of a method call, wherever it ran.
 func (n *Node) answered(t *task, o *outcome) {
+	n.block(t.id, dispatch.Unblocked)
 	done := actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id}
 	if o.err == nil || o.err.Code != wire.UserError {
 		n.stepActor(&done)

@@ -333,16 +333,22 @@ func argumentError(fn *client.Function, i int, err error) *wire.Error {
 	return &e
 }
 
-// block tells dispatch. A method's CPU is its actor's.
+// block tells dispatch that a task waits or goes on. A method's CPU is its
+// actor's, and is lent while all methods that run wait.
 func (n *Node) block(t id.Task, kind dispatch.EventKind) {
 	task := n.tasks[t]
-	if task == nil || n.closed {
+	waits := kind == dispatch.Blocked
+	if task == nil || n.closed || task.blocked == waits {
 		return
 	}
-	if task.blocked = kind == dispatch.Blocked; !task.blocked {
+	if task.blocked = waits; !waits {
 		delete(n.waitsOn, t)
 	}
-	n.stepDispatch(&dispatch.Event{Kind: kind, Task: t, Lease: task.lease})
+	ev := dispatch.Event{Kind: kind, Task: t, Lease: task.lease}
+	if task.spec.Kind == spec.KindMethod {
+		ev.Task, ev.Lease = task.actor, 0
+	}
+	n.stepDispatch(&ev)
 }
 
 // spawnHere starts a goroutine that Close waits for.

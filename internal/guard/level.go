@@ -49,7 +49,10 @@ func (m *Machine) limitStore(now time.Duration, fx []Effect) []Effect {
 		m.limited, m.target = false, 0
 		return append(fx, Effect{Kind: Target, Bytes: full, Used: m.use, Limit: m.limit})
 	}
-	if m.limited && m.target <= full && near(target, m.target, m.limit/100) {
+	// It is said again while the store is above it: pages that spilling freed
+	// since it was last said are still kept for reuse.
+	above := m.level >= SpillObjects && m.now.Store > target+m.limit/100
+	if m.limited && !above && m.target <= full && near(target, m.target, m.limit/100) {
 		return fx
 	}
 	m.limited, m.target = true, target

@@ -131,6 +131,8 @@ func (m *Machine) started(now time.Duration, ev *Event) {
 	case i == 0:
 		i = m.tasks.add(ev.Task)
 		t = m.tasks.get(i)
+	case t.attempt == ev.Attempt && t.worker == ev.Worker:
+		return
 	case t.attempt == ev.Attempt:
 		t.worker = ev.Worker
 		m.story.event(now, ev)

@@ -320,6 +320,7 @@ func (h *handler) Begun(m *sessionv1.TaskRef) error {
 	}
 	return h.in(func() error {
 		if task := h.n.tasks[t]; task != nil {
+			task.began = true
 			h.n.stepDispatch(&dispatch.Event{Kind: dispatch.Begun, Task: t, Lease: task.lease})
 		}
 		return nil

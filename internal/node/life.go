@@ -26,6 +26,7 @@ import (
 
 // New makes a node. It opens nothing before Start.
 func New(cfg Config) (*Node, error) {
+	asked := cfg.MemoryLimit
 	total, err := capacity(&cfg)
 	if err != nil {
 		return nil, err
@@ -49,6 +50,7 @@ func New(cfg Config) (*Node, error) {
 	n.place = place.New(n.id, place.Options{Fixed: true})
 	n.dispatch = dispatch.New(dispatch.Options{})
 	n.actors = actor.New(n.id, actor.Options{})
+	n.memory = newMemory(asked)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n, nil
 }
@@ -68,6 +70,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.spawnHere(n.writeMetadata)
+	n.spawnHere(n.watchMemory)
 	n.lock()
 	n.timer = time.AfterFunc(time.Hour, n.tick)
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.Capacity, Total: n.total, Labels: n.cfg.Labels})

@@ -66,6 +66,7 @@ type Node struct {
 	waitsOn map[id.Task][]id.Object // what a blocked one waits for, if that is known
 	deaths  map[id.Actor]*wire.Error
 
+	memory     *memory // the guard of it
 	instances  map[id.Actor]*instance
 	local      *Local
 	nextSess   id.Session

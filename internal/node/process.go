@@ -202,6 +202,9 @@ func (n *Node) crashed(t *task, p *process, crash *wire.Error) {
 	e := *crash
 	e.Op, e.Hint = t.spec.Name, "Isolated keeps a task's process apart from those of others"
 	t.out = &outcome{err: &e}
+	if t.victim {
+		t.out.err = n.victimError(t, crash)
+	}
 	n.failed(t, fault)
 }
 

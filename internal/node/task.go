@@ -150,7 +150,7 @@ func (n *Node) placeEffect(e *place.Effect) {
 	}
 	switch e.Kind {
 	case place.Here:
-		n.stepDispatch(&dispatch.Event{Kind: dispatch.Enqueue, Task: e.Task, Attempt: e.Attempt, Spec: t.spec})
+		n.enqueue(t)
 	case place.Infeasible:
 		n.infeasible(t, e.Why)
 	}
@@ -169,6 +169,7 @@ func (n *Node) infeasible(t *task, why string) {
 
 // failed reports that t's attempt ended without a result.
 func (n *Node) failed(t *task, f own.Fault) {
+	n.guardEnded(t)
 	n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: n.id, Fault: f})
 }
 
@@ -224,7 +225,7 @@ func (n *Node) startTask(e *dispatch.Effect) {
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: e.Task, Attempt: e.Attempt, Lease: e.Lease})
 		return
 	}
-	t.worker, t.lease = e.Worker, e.Lease
+	t.worker, t.lease, t.began = e.Worker, e.Lease, e.N == 0
 	if t.spec.Kind == spec.KindCreate {
 		info, _ := n.actors.Get(t.id)
 		t.incarnation = info.Incarnation
@@ -241,6 +242,7 @@ func (n *Node) startTask(e *dispatch.Effect) {
 
 // finish ends an attempt that has a result or a user's error.
 func (n *Node) finish(t *task, o *outcome) {
+	n.guardEnded(t)
 	t.out = o
 	defer func() { t.out = nil }()
 	if o.err != nil && o.err.Code == wire.UserError && t.worker != 0 {
@@ -343,6 +345,9 @@ func retryText(t *task) string {
 
 // unqueue takes a task out of whatever queue it waits in.
 func (n *Node) unqueue(id id.Task, attempt uint32) {
+	if t := n.tasks[id]; t != nil {
+		n.guardEnded(t)
+	}
 	n.stepPlace(&place.Event{Kind: place.Unqueue, Task: id})
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.Unqueue, Task: id, Attempt: attempt})
 	n.stepActor(&actor.Event{Kind: actor.CancelCall, Task: id})
@@ -355,6 +360,7 @@ func (n *Node) forget(id id.Task) {
 		return
 	}
 	delete(n.tasks, id)
+	n.guardEnded(t)
 	if stop := n.unwatch[id]; stop != nil {
 		delete(n.unwatch, id)
 		n.later(func() { stop() })

@@ -216,6 +216,10 @@ func (x *explainer) actor(a id.Actor, i *actor.Info, depth int) *state.Reason {
 
 // queued explains a task that dispatch has.
 func (x *explainer) queued(r *state.Reason, t id.Task, depth int) {
+	if why, waits := x.n.waitsForMemory(t); waits {
+		r.Text, r.Next = why, "`weft status` shows who uses it"
+		return
+	}
 	d, ok := x.n.dispatch.Waiting(t)
 	if !ok {
 		if why, waits := x.n.place.Waiting(t); waits {
@@ -229,7 +233,7 @@ func (x *explainer) queued(r *state.Reason, t id.Task, depth int) {
 	case dispatch.ForWorker:
 		r.Text = "its worker process is being started"
 	case dispatch.ForMemory:
-		r.Text, r.Next = "the node admits nothing new for want of memory", "`weft status` shows who uses it"
+		r.Text, r.Next = "the node admits nothing new for want of memory: "+x.n.memory.machine.Explain(), "`weft status` shows who uses it"
 	case dispatch.ForBundle:
 		r.Text = "placement groups that were asked for earlier get their bundles first"
 	case dispatch.ForTurn:

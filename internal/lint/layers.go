@@ -23,14 +23,14 @@ const Layers = `
 	id, spec, evict, slab < store
 
 	# what crosses a process boundary
-	gen/*, id, spec < wire < peer, session, client
-	spec < worker
+	gen/*, id, resource, spec < wire < peer, session, client, worker
 
 	# metadata: the interface and its adapters
 	id, spec < control < control/mem, control/etcd, control/controltest
 
 	# what happened, and views of it
-	id, spec < event < state
+	gen/*, id, spec < event < state
+	gen/*, event, state < state/api
 
 	# the one place that wires a node together
 	place, dispatch, own, actor, evict, guard, guard/meminfo, store, wire < node
@@ -40,7 +40,7 @@ const Layers = `
 	# programs
 	node < weft < wefttest
 	leak < wefttest
-	node, weft, control/etcd < cmd/weft
+	node, weft, control/etcd, state/api < cmd/weft
 
 	# the libraries, on the public API only
 	weft < data < train < tune

@@ -37,6 +37,10 @@ type conn struct {
 	templates map[*spec.Task]uint32
 	execute   sessionv1.Execute
 	value     sessionv1.ObjectValue
+	args      []*sessionv1.Arg // made so far, used again from message to message
+	values    []*sessionv1.Value
+	usedArgs  int // by the current message
+	usedVals  int
 	announced map[store.FileID]bool
 }
 
@@ -103,10 +107,40 @@ func (c *conn) drain() {
 	c.mu.Unlock()
 }
 
+// newArg returns an empty Arg for the message that is being made.
+func (c *conn) newArg() *sessionv1.Arg {
+	if c.usedArgs == len(c.args) {
+		c.args = append(c.args, new(sessionv1.Arg))
+	}
+	a := c.args[c.usedArgs]
+	c.usedArgs++
+	a.Value, a.Object, a.Objects, a.Values, a.List = nil, nil, nil, a.Values[:0], false
+	return a
+}
+
+// newValue returns v as a part of the message that is being made.
+func (c *conn) newValue(v wire.Value) *sessionv1.Value {
+	if c.usedVals == len(c.values) {
+		c.values = append(c.values, new(sessionv1.Value))
+	}
+	p := c.values[c.usedVals]
+	c.usedVals++
+	p.At, p.Refs, p.Error = nil, nil, nil
+	wire.FillValue(p, v)
+	return p
+}
+
+// maxReused bounds the parts of messages that are kept for the next one.
+const maxReused = 64
+
 // writeAll sends messages in order and returns how many.
 func (c *conn) writeAll(batch []outgoing) int {
 	for i := range batch {
 		o := &batch[i]
+		c.usedArgs, c.usedVals = 0, 0
+		if len(c.args) > maxReused || len(c.values) > maxReused {
+			c.args, c.values = nil, nil
+		}
 		switch {
 		case o.task != nil:
 			if !c.loaded(o) {
@@ -176,7 +210,7 @@ func (c *conn) lostArgument(t *task, o id.Object) {
 // writeExecute sends a task to the worker.
 func (c *conn) writeExecute(o *outgoing) {
 	t, m := o.task, &c.execute
-	m.ResetVT()
+	m.Template, m.Args, m.Actor = nil, m.Args[:0], nil
 	m.Task, m.Attempt, m.Lease, m.Begun = t.id[:], o.attempt, uint64(t.lease), o.begun
 	m.Job, m.Incarnation = t.spec.Job[:], t.incarnation
 	if owner := t.owner(); !owner.IsZero() {
@@ -238,8 +272,8 @@ func (c *conn) fillArgs(m *sessionv1.Execute, o *outgoing) error {
 func (c *conn) encodedArg(a *arg, next func() *object) (*sessionv1.Arg, error) {
 	switch {
 	case a.many:
-		p := &sessionv1.Arg{List: true}
-		p.Objects = wire.PackObjects(nil, a.list...)
+		p := c.newArg()
+		p.List, p.Objects = true, wire.PackObjects(nil, a.list...)
 		for range a.list {
 			v, err := c.objectValue(next())
 			if err != nil {
@@ -250,9 +284,16 @@ func (c *conn) encodedArg(a *arg, next func() *object) (*sessionv1.Arg, error) {
 		return p, nil
 	case !a.obj.IsZero():
 		v, err := c.objectValue(next())
-		return &sessionv1.Arg{Value: v, Object: a.obj[:]}, err
+		return c.valueArg(v, a.obj[:]), err
 	}
-	return &sessionv1.Arg{Value: wire.ValueToPB(a.val)}, nil
+	return c.valueArg(c.newValue(a.val), nil), nil
+}
+
+// valueArg is an Arg of one value, that of object if it is not nil.
+func (c *conn) valueArg(v *sessionv1.Value, object []byte) *sessionv1.Arg {
+	p := c.newArg()
+	p.Value, p.Object = v, object
+	return p
 }
 
 // callArg encodes an argument of an embedded call.
@@ -261,7 +302,8 @@ func (c *conn) callArg(call *client.Call, i int) (*sessionv1.Arg, error) {
 	list, many := a.Val.(client.List)
 	switch {
 	case many:
-		p := &sessionv1.Arg{List: true}
+		p := c.newArg()
+		p.List = true
 		elem := codec.(client.Collector).Element()
 		for _, f := range list {
 			v, err := c.futureValue(f, elem)
@@ -273,20 +315,20 @@ func (c *conn) callArg(call *client.Call, i int) (*sessionv1.Arg, error) {
 		return p, nil
 	case a.Fut != nil:
 		v, err := c.futureValue(a.Fut, codec)
-		return &sessionv1.Arg{Value: v}, err
+		return c.valueArg(v, nil), err
 	}
 	v, err := codec.Encode(c.n.local, a.Val)
-	return &sessionv1.Arg{Value: wire.ValueToPB(v)}, err
+	return c.valueArg(c.newValue(v), nil), err
 }
 
 // futureValue encodes the value of an object of this process.
 func (c *conn) futureValue(f *client.Future, codec client.Codec) (*sessionv1.Value, error) {
 	res := f.Result()
 	if res.Enc != nil {
-		return wire.ValueToPB(res.Enc.Value), res.Err
+		return c.newValue(res.Enc.Value), res.Err
 	}
 	v, err := codec.Encode(c.n.local, res.Val)
-	return wire.ValueToPB(v), err
+	return c.newValue(v), err
 }
 
 // objectValue is an object's value for this session: inline, or where it is
@@ -298,12 +340,12 @@ func (c *conn) objectValue(e *object) (*sessionv1.Value, error) {
 	case e.res.Err != nil:
 		return &sessionv1.Value{Error: wire.ErrorToPB(wire.AsError(e.res.Err, wire.Internal))}, nil
 	case e.res.Enc != nil:
-		return wire.ValueToPB(e.res.Enc.Value), nil
+		return c.newValue(e.res.Enc.Value), nil
 	case e.codec == nil:
 		return &sessionv1.Value{}, nil
 	}
 	v, err := e.codec.Encode(c.n.local, e.res.Val)
-	return wire.ValueToPB(v), err
+	return c.newValue(v), err
 }
 
 // locatedValue describes a pinned object.

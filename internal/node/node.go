@@ -57,6 +57,7 @@ type Node struct {
 	workers  map[id.Worker]*process
 	jobs     map[id.Job]*job
 	scratch  []id.Object
+	returns  []own.Return
 	lastSpec *spec.Task // of which lastName is the name
 	lastName event.Name
 	counts   counts

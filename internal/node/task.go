@@ -253,15 +253,14 @@ func (n *Node) finish(t *task, o *outcome) {
 	n.counts.done++
 	n.doneRecord(t)
 	ev := own.Event{Kind: own.Done, Task: t.id, Attempt: t.attempt, Node: n.id}
-	var one [1]own.Return
-	returns := one[:0]
+	returns := n.returns[:0]
 	for i := range t.spec.Returns {
 		returns = append(returns, n.returned(t, uint32(i), o))
 	}
 	if t.stream != nil {
 		ev.N = t.stream.made
 	}
-	ev.Returns = returns
+	ev.Returns, n.returns = returns, returns
 	n.stepOwn(&ev)
 	n.settleOwn()
 }

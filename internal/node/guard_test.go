@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -101,16 +102,44 @@ var crash = weft.Task1("node_test.crash", func(context.Context, int) (int, error
 	return 0, nil
 }, weft.Isolated(), weft.MaxRetries(2))
 
+// eater takes memory, 4 MiB each millisecond and at most 400 MiB, and waits for
+// what comes.
+var eater = weft.Task1("node_test.eater", func(ctx context.Context, step int) (int, error) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	var eaten [][]byte
+	for {
+		select {
+		case <-ctx.Done():
+			return len(eaten), ctx.Err()
+		case <-tick.C:
+			if len(eaten) < 100 {
+				eaten = append(eaten, bytes.Repeat([]byte{1}, step))
+			}
+		}
+	}
+}, weft.Isolated(), weft.MaxRetries(0))
+
 // guardedNode starts a node whose memory is what its workers claim in dir, with
 // a session.
 func guardedNode(t *testing.T) (ctx context.Context, n *node.Node, dir string) {
 	dir = t.TempDir()
-	n, err := node.New(node.Config{Dir: t.TempDir(), Socket: filepath.Join(dir, "s"), StoreBytes: 64 * mib,
-		Resources: map[string]float64{"CPU": 4}})
+	n = newNode(t, node.Config{Dir: dir, StoreBytes: 64 * mib, Resources: map[string]float64{"CPU": 4}})
+	n.SetMeter(fakeMeter{dir}, guard.Options{Patience: time.Hour})
+	return startSession(t, n, dir), n, dir
+}
+
+func newNode(t *testing.T, cfg node.Config) *node.Node {
+	cfg.Socket = filepath.Join(cfg.Dir, "s")
+	n, err := node.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.SetMeter(fakeMeter{dir}, guard.Options{Patience: time.Hour})
+	return n
+}
+
+// startSession starts the node and joins it.
+func startSession(t *testing.T, n *node.Node, dir string) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
 	if err := n.Start(ctx); err != nil {
@@ -126,7 +155,7 @@ func guardedNode(t *testing.T) (ctx context.Context, n *node.Node, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Shutdown(ctx) })
-	return s.Context(ctx), n, dir
+	return s.Context(ctx)
 }
 
 // until waits for a condition that other processes bring about.
@@ -250,3 +279,15 @@ func TestPressureComesAndGoes(t *testing.T) {
 
 // mild needs no memory to speak of.
 var mild = weft.Task1("node_test.mild", func(_ context.Context, x int) (int, error) { return x, nil })
+
+// TestMemoryThatIsReal: the figures come from the machine.
+func TestMemoryThatIsReal(t *testing.T) {
+	dir := t.TempDir()
+	n := newNode(t, node.Config{Dir: dir, StoreBytes: 16 * mib, MemoryLimit: 256 * mib})
+	ctx := startSession(t, n, dir)
+	if _, err := eater.Call(ctx, 4*mib); !errors.Is(err, weft.OutOfMemory) || !strings.Contains(err.Error(), "of 256.0 MiB") {
+		t.Error(err)
+	} else {
+		t.Log(err)
+	}
+}

@@ -58,6 +58,7 @@ type memory struct {
 	workers []guard.Worker
 	pids    []int
 	store   storeMeter
+	before  int64 // used when it was looked at before
 }
 
 // newMemory makes a guard for a node that may use limit bytes; 0 follows the
@@ -97,10 +98,13 @@ func (n *Node) sampleMemory() time.Duration {
 	return mem.period(len(n.workers))
 }
 
+// period is when to look again: soon, if use is high or on its way there.
 func (m *memory) period(workers int) time.Duration {
 	st := m.machine.Stats()
+	next := st.Used + max(0, st.Used-m.before)
+	m.before = st.Used
 	switch {
-	case st.Level > guard.None || st.Used > st.Limit*3/4:
+	case st.Level > guard.None || next > st.Limit*3/4:
 		return urgentPeriod
 	case workers > 0 || st.Used > st.Limit/2:
 		return busyPeriod

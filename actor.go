@@ -2,6 +2,7 @@ package weft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -183,7 +184,7 @@ func (c *function) create(ctx context.Context, args [3]client.Arg, opts []ActorO
 			}
 		}
 		if t.Actor.GetIfExists && t.Actor.Name == "" {
-			return fmt.Errorf("GetOrCreate needs Named")
+			return errors.New("GetOrCreate needs Named")
 		}
 		return nil
 	})
@@ -309,7 +310,7 @@ func newMethod(fn any, opts []MethodOption) (*method, error) {
 		}
 	}
 	if literal && (named == 0 || m.name == full[strings.LastIndexByte(full, '.')+1:]) {
-		return m, fmt.Errorf("a method given as a function literal needs weft.MethodName")
+		return m, errors.New("a method given as a function literal needs weft.MethodName")
 	}
 	return m, nil
 }

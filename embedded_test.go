@@ -39,14 +39,37 @@ var incr = Method1(counters, (*counter).Add)
 
 func (c *counter) Add(_ context.Context, d int) (int, error) { c.n += d; return c.n, nil }
 
-func TestSmoke(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	s, err := Init(context.Background())
+// connect opens the session of a test.
+func connect(t testing.TB, opts ...InitOption) {
+	s, err := Init(context.Background(), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Shutdown(ctx)
+	t.Cleanup(func() {
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// pipelined keeps up to a thousand calls under way.
+func pipelined(b *testing.B, call func() Ref[int]) {
+	refs := make([]Ref[int], 0, 1000)
+	for i := range b.N {
+		refs = append(refs, call())
+		if len(refs) == cap(refs) || i == b.N-1 {
+			if _, err := GetAll(context.Background(), refs); err != nil {
+				b.Fatal(err)
+			}
+			refs = refs[:0]
+		}
+	}
+}
+
+func TestSmoke(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	connect(t)
 	if v, err := square.Call(ctx, 7); v != 49 || err != nil {
 		t.Fatal(v, err)
 	}
@@ -83,29 +106,20 @@ func TestSmoke(t *testing.T) {
 
 func BenchmarkCall(b *testing.B) {
 	ctx := context.Background()
-	s, _ := Init(ctx)
-	defer s.Shutdown(ctx)
+	connect(b)
 	b.ReportAllocs()
-	for i := 0; i < b.N; i++ {
-		square.Call(ctx, 7)
+	for b.Loop() {
+		if _, err := square.Call(ctx, 7); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
 func BenchmarkPipelined(b *testing.B) {
 	ctx := context.Background()
-	s, _ := Init(ctx)
-	defer s.Shutdown(ctx)
+	connect(b)
 	b.ReportAllocs()
-	refs := make([]Ref[int], 0, 1000)
-	for i := 0; i < b.N; i++ {
-		refs = append(refs, square.Remote(ctx, 7))
-		if len(refs) == 1000 || i == b.N-1 {
-			for _, r := range refs {
-				r.Get(ctx)
-			}
-			refs = refs[:0]
-		}
-	}
+	pipelined(b, func() Ref[int] { return square.Remote(ctx, 7) })
 }
 
 func BenchmarkActorCall(b *testing.B) {
@@ -114,8 +128,10 @@ func BenchmarkActorCall(b *testing.B) {
 	defer s.Shutdown(ctx)
 	c := counters.New(ctx, 10)
 	b.ReportAllocs()
-	for i := 0; i < b.N; i++ {
-		incr.Call(ctx, c, 1)
+	for b.Loop() {
+		if _, err := incr.Call(ctx, c, 1); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
@@ -125,14 +141,5 @@ func BenchmarkActorPipelined(b *testing.B) {
 	defer s.Shutdown(ctx)
 	c := counters.New(ctx, 10)
 	b.ReportAllocs()
-	refs := make([]Ref[int], 0, 1000)
-	for i := 0; i < b.N; i++ {
-		refs = append(refs, incr.Remote(ctx, c, 1))
-		if len(refs) == 1000 || i == b.N-1 {
-			for _, r := range refs {
-				r.Get(ctx)
-			}
-			refs = refs[:0]
-		}
-	}
+	pipelined(b, func() Ref[int] { return incr.Remote(ctx, c, 1) })
 }

@@ -2,6 +2,7 @@ package weft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/weftrun/weft/internal/id"
@@ -43,7 +44,7 @@ func NewGroup(ctx context.Context, layout Layout, bundles ...map[string]float64)
 	for i, b := range bundles {
 		v, err := resource.FromMap(b)
 		if err == nil && v.IsZero() {
-			err = fmt.Errorf("it asks for nothing")
+			err = errors.New("it asks for nothing")
 		}
 		if err != nil {
 			return nil, &Error{Code: Invalid, Op: "placement group", Message: fmt.Sprintf("bundle %d: %v", i, err)}

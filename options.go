@@ -1,6 +1,7 @@
 package weft
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/weftrun/weft/internal/id"
@@ -54,7 +55,7 @@ func Resource(name string, n float64) Option {
 			return err
 		}
 		if name == "" {
-			return fmt.Errorf("a resource needs a name")
+			return errors.New("a resource needs a name")
 		}
 		t.Resources = t.Resources.Clone()
 		t.Resources.Set(name, a)
@@ -153,7 +154,7 @@ func returns(n int) TaskOption {
 func Named(name string) ActorOption {
 	return actorOption(func(t *spec.Task) error {
 		if name == "" {
-			return fmt.Errorf("an actor's name must not be empty")
+			return errors.New("an actor's name must not be empty")
 		}
 		t.Actor.Name = name
 		return nil

@@ -42,11 +42,7 @@ func TestRemoteSmoke(t *testing.T) {
 	addr := startNode(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	s, err := Init(ctx, Address(addr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Shutdown(ctx)
+	connect(t, Address(addr))
 	if v, err := square.Call(ctx, 7); v != 49 || err != nil {
 		t.Fatal(v, err)
 	}
@@ -85,35 +81,24 @@ func TestRemoteSmoke(t *testing.T) {
 
 func BenchmarkRemoteCall(b *testing.B) {
 	ctx := context.Background()
-	s, err := Init(ctx, Address(startNode(b)))
-	if err != nil {
+	connect(b, Address(startNode(b)))
+	if _, err := square.Call(ctx, 7); err != nil {
 		b.Fatal(err)
 	}
-	defer s.Shutdown(ctx)
-	square.Call(ctx, 7)
 	b.ReportAllocs()
 	for b.Loop() {
-		square.Call(ctx, 7)
+		if _, err := square.Call(ctx, 7); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
 func BenchmarkRemotePipelined(b *testing.B) {
 	ctx := context.Background()
-	s, err := Init(ctx, Address(startNode(b)))
-	if err != nil {
+	connect(b, Address(startNode(b)))
+	if _, err := square.Call(ctx, 7); err != nil {
 		b.Fatal(err)
 	}
-	defer s.Shutdown(ctx)
-	square.Call(ctx, 7)
 	b.ReportAllocs()
-	refs := make([]Ref[int], 0, 1000)
-	for i := 0; i < b.N; i++ {
-		refs = append(refs, square.Remote(ctx, 7))
-		if len(refs) == 1000 || i == b.N-1 {
-			for _, r := range refs {
-				r.Get(ctx)
-			}
-			refs = refs[:0]
-		}
-	}
+	pipelined(b, func() Ref[int] { return square.Remote(ctx, 7) })
 }

@@ -2,6 +2,7 @@ package weft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"runtime"
@@ -238,7 +239,7 @@ func taskFunction[A, B, C, R any](name string, arity int, def []TaskOption, call
 func describe[A, B, C, R any](name string, arity int) (*client.Function, error) {
 	fn := &client.Function{Name: name, Where: callerOutside()}
 	if name == "" {
-		return fn, fmt.Errorf("a function needs a name")
+		return fn, errors.New("a function needs a name")
 	}
 	a, err1 := client.CodecFor[A]()
 	b, err2 := client.CodecFor[B]()

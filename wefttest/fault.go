@@ -22,7 +22,7 @@ func (c *Cluster) Workers() []int {
 	var pids []int
 	for _, f := range files {
 		b, _ := os.ReadFile(f) // a thread that has ended meanwhile has no children
-		for _, field := range strings.Fields(string(b)) {
+		for field := range strings.FieldsSeq(string(b)) {
 			if pid, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, pid)
 			}

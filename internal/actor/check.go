@@ -1,6 +1,9 @@
 package actor
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Check walks everything and reports the first broken invariant.
 func (m *Machine) Check() error {
@@ -48,7 +51,7 @@ func (m *Machine) checkRecord(r *record) (callers int, err error) {
 	}
 	switch {
 	case m.actors[r.actor] != r:
-		err = fmt.Errorf("not found by its id")
+		err = errors.New("not found by its id")
 	case handles != r.handles || calls != r.calls || out != r.out:
 		err = fmt.Errorf("counts %d handles, %d calls, %d out; has %d, %d, %d", r.handles, r.calls, r.out, handles, calls, out)
 	case turns != 0:
@@ -58,11 +61,11 @@ func (m *Machine) checkRecord(r *record) (callers int, err error) {
 	case out > 0 && r.state != Alive:
 		err = fmt.Errorf("%d calls out", out)
 	case r.state == Alive && r.turn.head != nil && out < r.window:
-		err = fmt.Errorf("calls wait though the window has room")
+		err = errors.New("calls wait though the window has room")
 	case r.named && m.names[nameKey{r.spec.Actor.Namespace, r.spec.Actor.Name}] != r:
-		err = fmt.Errorf("its name is another's")
+		err = errors.New("its name is another's")
 	case r.callers.head == nil && !r.loose && !r.remote && (r.state == Dead || !r.spec.Actor.Detached):
-		err = fmt.Errorf("nobody holds it, and it is still here")
+		err = errors.New("nobody holds it, and it is still here")
 	}
 	return callers, err
 }
@@ -71,9 +74,9 @@ func (m *Machine) checkCaller(c *caller) error {
 	k := callerKey{c.rec.actor, c.party.party}
 	switch {
 	case m.byKey[k] != c || m.callers[c.index] != c || m.parties[c.party.party] != c.party:
-		return fmt.Errorf("not found by its key")
+		return errors.New("not found by its key")
 	case c.handles == 0 && c.total() == 0 && !c.draining:
-		return fmt.Errorf("empty")
+		return errors.New("empty")
 	case c.inTurn != (c.unsent.head != 0 && m.calls.at(c.unsent.head).ready && !c.draining):
 		return fmt.Errorf("in turn: %v", c.inTurn)
 	case c.rec.state == Dead && c.unsent.n+c.parked.n > 0 && !c.draining:

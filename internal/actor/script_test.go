@@ -136,7 +136,7 @@ func callID(s string) (id.Task, id.Session) {
 	return taskID(session, n), session
 }
 
-func (s *script) task(t *testing.T, d *datadriven.TestData) id.Task {
+func (s *script) task(_ *testing.T, d *datadriven.TestData) id.Task {
 	key := d.CmdArgs[0].Key
 	if strings.HasPrefix(key, "a") {
 		return actorID(key)

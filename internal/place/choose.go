@@ -1,6 +1,7 @@
 package place
 
 import (
+	"slices"
 	"time"
 
 	"github.com/weftrun/weft/internal/id"
@@ -36,12 +37,7 @@ func (m *Machine) choose(now time.Duration, w *work, e *entry, local []NodeBytes
 }
 
 func (w *work) has(n *node) bool {
-	for _, o := range w.nodes {
-		if o == n {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(w.nodes, n)
 }
 
 // nearArguments returns the node with most argument bytes if it has many more

@@ -3,6 +3,7 @@ package place
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestPlanGroup(t *testing.T) {
 			if err == nil {
 				var s []string
 				for _, n := range at {
-					s = append(s, fmt.Sprint(int(n[0])-1))
+					s = append(s, strconv.Itoa(int(n[0])-1))
 				}
 				got = strings.Join(s, " ")
 			}

@@ -56,7 +56,7 @@ func (m *Machine) Waiting(t id.Task) (why string, ok bool) {
 	has := func(q *entries) bool {
 		for _, e := range q.at[q.head:] {
 			attempt, out := m.tombs[t]
-			if e.task == t && !(out && e.attempt <= attempt) {
+			if e.task == t && (!out || e.attempt > attempt) {
 				return true
 			}
 		}

@@ -184,7 +184,7 @@ func (m *Machine) nobody(t *spec.Task) string {
 	}
 	switch name, asked, have, missing := most.Missing(&t.Resources); {
 	case draining == len(m.nodes):
-		return fmt.Sprintf("%s: none takes anything new", nodes)
+		return nodes + ": none takes anything new"
 	case matching == 0:
 		return fmt.Sprintf("%s: none matches the labels %s", nodes, t.Selector)
 	case missing:

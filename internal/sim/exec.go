@@ -13,10 +13,8 @@ import (
 
 // accept takes a task in to run here: it fetches what is missing and gives it
 // to the dispatcher or its actor.
-func (n *node) accept(owner *node, p *push) *execution {
-	e := &execution{push: *p, n: n, owner: owner}
-	n.bring(e)
-	return e
+func (n *node) accept(owner *node, p *push) {
+	n.bring(&execution{push: *p, n: n, owner: owner})
 }
 
 // bring fetches what an execution lacks.

@@ -118,8 +118,10 @@ func (c *Cluster) KillWorker(i, k int) bool {
 	return true
 }
 
-// Cut separates two nodes; Heal joins them again.
-func (c *Cluster) Cut(i, j int)  { c.setCut(c.nodes[i], c.nodes[j], true) }
+// Cut separates two nodes.
+func (c *Cluster) Cut(i, j int) { c.setCut(c.nodes[i], c.nodes[j], true) }
+
+// Heal joins them again.
 func (c *Cluster) Heal(i, j int) { c.setCut(c.nodes[i], c.nodes[j], false) }
 
 // Slow changes the speed of a node's workers.

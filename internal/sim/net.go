@@ -60,7 +60,6 @@ type message struct {
 	attempt     uint32
 	incarnation uint32
 	lease       dispatch.Lease
-	key         spec.Key
 	task        id.Task
 	object      id.Object
 	spec        *spec.Task

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
@@ -50,18 +51,19 @@ func (c *Cluster) why(n *node, w *work) string {
 		return "at its placer: " + why
 	}
 	info, _ := n.own.Task(w.task)
-	s := fmt.Sprintf("no dispatcher has it; its owner: %+v", info)
+	var s strings.Builder
+	fmt.Fprintf(&s, "no dispatcher has it; its owner: %+v", info)
 	for _, a := range n.own.Waits(w.task) {
-		s += fmt.Sprintf("; waits for %s %+v", c.objectName(a), n.own.Known(a))
+		fmt.Fprintf(&s, "; waits for %s %+v", c.objectName(a), n.own.Known(a))
 	}
 	for _, x := range c.nodes {
 		for _, e := range x.running() {
 			if e.task == w.task {
-				s += fmt.Sprintf("; at %s attempt %d in phase %d, %d missing", x, e.attempt, e.phase, e.missing)
+				fmt.Fprintf(&s, "; at %s attempt %d in phase %d, %d missing", x, e.attempt, e.phase, e.missing)
 			}
 		}
 	}
-	return s
+	return s.String()
 }
 
 // restless says what keeps a cluster from resting.
@@ -69,19 +71,20 @@ func (c *Cluster) restless() string {
 	if c.work == 0 {
 		return fmt.Sprintf("something changed at %v", c.changed)
 	}
-	s := fmt.Sprintf("%d events are under way", c.work)
+	var s strings.Builder
+	fmt.Fprintf(&s, "%d events are under way", c.work)
 	for _, a := range c.nodes {
 		for _, b := range c.nodes {
 			if l := a.links[b.index]; l != nil && len(l.waiting()) > 0 {
-				s += fmt.Sprintf("; %s -> %s: %d messages (%s)", a, b, len(l.waiting()), l.waiting()[0].kind)
+				fmt.Fprintf(&s, "; %s -> %s: %d messages (%s)", a, b, len(l.waiting()), l.waiting()[0].kind)
 			}
 		}
 	}
 	for i := range min(len(c.events), 3) {
 		e := &c.events[i]
-		s += fmt.Sprintf("; at %v link=%v run=%v", e.at, e.link != nil, e.run != nil)
+		fmt.Fprintf(&s, "; at %v link=%v run=%v", e.at, e.link != nil, e.run != nil)
 	}
-	return s
+	return s.String()
 }
 
 // Story returns what every node's machines remember of a task, node by node.

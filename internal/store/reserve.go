@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weftrun/weft/internal/evict"
 	"github.com/weftrun/weft/internal/id"
@@ -151,10 +152,8 @@ func (s *Store) hold(r *reservation, ext slab.Extent) {
 }
 
 func (own *session) writes(j id.Job) {
-	for _, known := range own.jobs {
-		if known == j {
-			return
-		}
+	if slices.Contains(own.jobs, j) {
+		return
 	}
 	own.jobs = append(own.jobs, j)
 }

@@ -117,8 +117,7 @@ func TestWrongUse(t *testing.T) {
 		"abort of another session's": s.Abort(2, r.ID),
 		"abort of nothing":           s.Abort(1, 999),
 	} {
-		var bad *ReservationError
-		if !errors.As(err, &bad) {
+		if _, ok := errors.AsType[*ReservationError](err); !ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

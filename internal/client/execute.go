@@ -55,6 +55,9 @@ func (d *runner) answer(err error) {
 	}
 	w.mu.Lock()
 	w.leave(j)
+	if run := &j.Running; err != nil && run.Spec != nil && run.Spec.Kind == spec.KindCreate && w.actors[run.Actor] == j.actor {
+		delete(w.actors, run.Actor)
+	}
 	idle := w.busy == 0
 	left := idle && w.leaving
 	w.mu.Unlock()

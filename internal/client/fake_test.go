@@ -32,7 +32,7 @@ type fakeNode struct {
 	readers sync.WaitGroup
 
 	mu       sync.Mutex
-	conns    map[id.Session]*fakeConn
+	all      []*fakeConn
 	workers  []*fakeConn
 	objects  map[id.Object]*fakeObject
 	tasks    map[id.Task]*fakeTask
@@ -91,7 +91,7 @@ type fakeConn struct {
 }
 
 func newFakeNode(t testing.TB) *fakeNode {
-	n := &fakeNode{t: t, conns: map[id.Session]*fakeConn{}, objects: map[id.Object]*fakeObject{}, tasks: map[id.Task]*fakeTask{},
+	n := &fakeNode{t: t, objects: map[id.Object]*fakeObject{}, tasks: map[id.Task]*fakeTask{},
 		actors: map[id.Actor]*fakeConn{}, refs: map[id.Object]int{}, pins: map[id.Object]int{}, handles: map[id.Actor]int{},
 		seen: map[sessionv1.Kind]int{}, reserved: map[uint64]*sessionv1.Location{}, slab: -1}
 	n.changed.L = &n.mu
@@ -102,17 +102,21 @@ func newFakeNode(t testing.TB) *fakeNode {
 // close ends all connections, as a node that dies does.
 func (n *fakeNode) close() {
 	n.mu.Lock()
-	conns := n.conns
-	n.conns = nil
+	conns := n.all
+	n.all = nil
 	n.mu.Unlock()
 	for _, c := range conns {
 		c.call.Shutdown()
-		c.side.Shutdown()
+		if c.side != nil {
+			c.side.Shutdown()
+		}
 	}
 	n.readers.Wait()
 	for _, c := range conns {
 		_ = c.call.Close()
-		_ = c.side.Close()
+		if c.side != nil {
+			_ = c.side.Close()
+		}
 	}
 	if n.slab >= 0 {
 		_ = unix.Close(n.slab)
@@ -169,14 +173,20 @@ func joinWith(role string, call, side *wire.Socket) (*Remote, error) {
 
 // serve reads a connection's lanes until they end.
 func (n *fakeNode) serve(call, side *wire.Socket) *fakeConn {
-	n.mu.Lock()
-	n.next++
-	c := &fakeConn{n: n, session: id.Session(n.next), call: call, side: side, templates: map[uint32]*sessionv1.Template{},
-		known: map[*sessionv1.Template]uint32{}, slabs: map[bool]bool{}}
-	n.conns[c.session] = c
-	n.mu.Unlock()
+	c := n.connection(call)
+	c.side = side
 	n.readers.Go(func() { n.read(wire.NewReader(call), c) })
 	n.readers.Go(func() { n.read(wire.NewReader(side), c) })
+	return c
+}
+
+func (n *fakeNode) connection(call *wire.Socket) *fakeConn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.next++
+	c := &fakeConn{n: n, session: id.Session(n.next), call: call, templates: map[uint32]*sessionv1.Template{},
+		known: map[*sessionv1.Template]uint32{}, slabs: map[bool]bool{}}
+	n.all = append(n.all[:len(n.all):len(n.all)], c)
 	return c
 }
 
@@ -192,13 +202,46 @@ func (n *fakeNode) read(r *wire.Reader, c *fakeConn) {
 			n.t.Errorf("fake node: %s: %v", kind, err)
 		}
 		n.changed.Broadcast()
-		conns := n.conns
 		n.mu.Unlock()
 		if !r.Buffered() {
-			for _, c := range conns {
-				c.flush()
-			}
+			n.flush()
 		}
+	}
+}
+
+// set switches a fault on.
+func (n *fakeNode) set(fault *bool) {
+	n.mu.Lock()
+	*fault = true
+	n.mu.Unlock()
+}
+
+// release ends hold.
+func (n *fakeNode) release() {
+	n.mu.Lock()
+	n.hold = false
+	for _, t := range n.tasks {
+		if t.missing == 0 {
+			n.start(t)
+		}
+	}
+	n.mu.Unlock()
+	n.flush()
+}
+
+func (n *fakeNode) takenSoFar() []id.Task {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]id.Task(nil), n.taken...)
+}
+
+// flush writes what the handlers have said to all.
+func (n *fakeNode) flush() {
+	n.mu.Lock()
+	conns := n.all
+	n.mu.Unlock()
+	for _, c := range conns {
+		c.flush()
 	}
 }
 
@@ -317,4 +360,26 @@ func (n *fakeNode) handle(c *fakeConn, kind sessionv1.Kind, body []byte) error {
 		return fmt.Errorf("unexpected")
 	}
 	return h(n, c, body)
+}
+
+func dup(t testing.TB, fd uintptr) int {
+	got, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// serveLanes serves a driver that connects its side lane after its call lane
+// has been welcomed.
+func (n *fakeNode) serveLanes(call *wire.Socket, side func() *wire.Socket) {
+	c := n.connection(call)
+	n.readers.Go(func() { n.read(wire.NewReader(call), c) })
+	s := side()
+	n.mu.Lock()
+	c.side = s
+	n.mu.Unlock()
+	if s != nil {
+		n.readers.Go(func() { n.read(wire.NewReader(s), c) })
+	}
 }

@@ -49,10 +49,10 @@ func init() {
 		sessionv1.Kind_KIND_GET:         on((*fakeNode).get),
 		sessionv1.Kind_KIND_WATCH:       on((*fakeNode).watch),
 		sessionv1.Kind_KIND_UNWANT:      on((*fakeNode).unwant),
-		sessionv1.Kind_KIND_HOLD:        counts(func(n *fakeNode) map[id.Object]int { return n.refs }, 1),
-		sessionv1.Kind_KIND_DROP:        counts(func(n *fakeNode) map[id.Object]int { return n.refs }, -1),
-		sessionv1.Kind_KIND_UNPIN:       counts(func(n *fakeNode) map[id.Object]int { return n.pins }, -1),
-		sessionv1.Kind_KIND_HANDLE:      counts(func(n *fakeNode) map[id.Actor]int { return n.handles }, 1),
+		sessionv1.Kind_KIND_HOLD:        counts(wire.ReadObject, func(n *fakeNode) map[id.Object]int { return n.refs }, 1),
+		sessionv1.Kind_KIND_DROP:        counts(wire.ReadObject, func(n *fakeNode) map[id.Object]int { return n.refs }, -1),
+		sessionv1.Kind_KIND_UNPIN:       counts(wire.ReadObject, func(n *fakeNode) map[id.Object]int { return n.pins }, -1),
+		sessionv1.Kind_KIND_HANDLE:      counts(wire.ReadTask, func(n *fakeNode) map[id.Actor]int { return n.handles }, 1),
 		sessionv1.Kind_KIND_CANCEL:      on((*fakeNode).cancel),
 		sessionv1.Kind_KIND_KILL:        ignore,
 		sessionv1.Kind_KIND_LOOKUP:      on((*fakeNode).lookup),
@@ -70,7 +70,7 @@ func init() {
 	}
 }
 
-func counts[K ~[16]byte | ~[20]byte](table func(*fakeNode) map[K]int, sign int) fakeHandler {
+func counts[K ~[16]byte | ~[20]byte](read func([]byte) (K, error), table func(*fakeNode) map[K]int, sign int) fakeHandler {
 	return on(func(n *fakeNode, _ *fakeConn, m *sessionv1.Counts) error {
 		var k K
 		for i := 0; i*len(k) < len(m.Ids); i++ {
@@ -78,7 +78,11 @@ func counts[K ~[16]byte | ~[20]byte](table func(*fakeNode) map[K]int, sign int) 
 			if len(m.N) > 0 {
 				count = int(m.N[i])
 			}
-			table(n)[K(m.Ids[i*len(k):(i+1)*len(k)])] += sign * count
+			k, err := read(m.Ids[i*len(k) : (i+1)*len(k)])
+			if err != nil {
+				return err
+			}
+			table(n)[k] += sign * count
 		}
 		return nil
 	})

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -17,22 +18,33 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// gate lets functions of the tests wait for each other by name.
-type gate struct {
+// gates lets functions of the tests wait for the tests.
+var gates struct {
 	mu    sync.Mutex
+	last  int
 	doors map[string]chan struct{}
 }
 
-var gates = gate{doors: map[string]chan struct{}{}}
-
-func (g *gate) door(name string) chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.doors[name] == nil {
-		g.doors[name] = make(chan struct{})
+// newDoor returns a name for functions to wait for.
+func newDoor() string {
+	gates.mu.Lock()
+	defer gates.mu.Unlock()
+	gates.last++
+	name := fmt.Sprint("door ", gates.last)
+	if gates.doors == nil {
+		gates.doors = map[string]chan struct{}{}
 	}
-	return g.doors[name]
+	gates.doors[name] = make(chan struct{})
+	return name
 }
+
+func doorOf(name string) chan struct{} {
+	gates.mu.Lock()
+	defer gates.mu.Unlock()
+	return gates.doors[name]
+}
+
+func openDoor(name string) { close(doorOf(name)) }
 
 // The functions that workers of these tests run.
 var (
@@ -60,7 +72,7 @@ var (
 	waits = function1("waits", func(ctx context.Context, door string) (string, error) {
 		started.Add(1)
 		select {
-		case <-gates.door(door):
+		case <-doorOf(door):
 			return door, nil
 		case <-ctx.Done():
 			return "", ctx.Err()
@@ -109,6 +121,9 @@ var (
 		}})
 	made atomic.Int32
 
+	inflate = function1("inflate", func(_ context.Context, n int) ([]byte, error) { return pattern(n), nil })
+	bad     = function1("bad", func(context.Context, any) (any, error) { return func() {}, nil })
+
 	lost = &Function{Name: "doubel", Sig: 1, Args: double.Args, Rets: double.Rets} // registered nowhere
 )
 
@@ -153,7 +168,7 @@ var (
 			for most := t.most.Load(); n > most && !t.most.CompareAndSwap(most, n); most = t.most.Load() {
 			}
 			select {
-			case <-gates.door(as[string](in[0])):
+			case <-doorOf(as[string](in[0])):
 			case <-ctx.Done():
 				return ctx.Err()
 			}

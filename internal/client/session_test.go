@@ -84,7 +84,6 @@ func TestErrorsOfTasks(t *testing.T) {
 	if v, err := run[int](t, d, double, 4); v != 8 || err != nil {
 		t.Errorf("after the errors: got %v, %v", v, err)
 	}
-	bad := function1("bad", func(context.Context, any) (any, error) { return func() {}, nil })
 	if _, err := run[any](t, d, bad, 1); !errors.Is(err, wire.Encode) || !strings.Contains(err.Error(), "result 1") {
 		t.Errorf("a result that cannot be encoded: got %v", err)
 	}
@@ -150,8 +149,6 @@ func TestLargeValues(t *testing.T) {
 	n.worker()
 	d := n.driver()
 	big := pattern(300_000)
-	want, _ := upper.Invoke, 0
-	_ = want
 	func() {
 		p := &Future{ID: d.NewTask().Return(0), Sess: d}
 		if err := d.Put(t.Context(), p, big, mustCodec[[]byte]()); err != nil {
@@ -205,7 +202,7 @@ func TestStoreFull(t *testing.T) {
 	n := newFakeNode(t)
 	n.worker()
 	d := n.driver()
-	n.full = true
+	n.set(&n.full)
 	f := &Future{ID: d.NewTask().Return(0), Sess: d}
 	if err := d.Put(t.Context(), f, pattern(100_000), mustCodec[[]byte]()); !errors.Is(err, wire.StoreFull) {
 		t.Errorf("put: got %v", err)
@@ -213,8 +210,7 @@ func TestStoreFull(t *testing.T) {
 	if _, err := run[[]byte](t, d, upper, pattern(100_000)); !errors.Is(err, wire.StoreFull) {
 		t.Errorf("argument: got %v", err)
 	}
-	echo := function1("inflate", func(context.Context, int) ([]byte, error) { return pattern(100_000), nil })
-	if _, err := run[[]byte](t, d, echo, 1); !errors.Is(err, wire.StoreFull) {
+	if _, err := run[[]byte](t, d, inflate, 100_000); !errors.Is(err, wire.StoreFull) {
 		t.Errorf("result: got %v", err)
 	}
 }
@@ -265,14 +261,12 @@ func TestTwins(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	n := newFakeNode(t)
-	n.mu.Lock()
-	n.hold = true
-	n.mu.Unlock()
+	n.set(&n.hold)
 	n.worker()
 	d := n.driver()
 	var fs []*Future
 	for i := range 10 {
-		fs = append(fs, d.Adopt(call(t.Context(), d, taskOf(waits), waits, Arg{Val: fmt.Sprint("watch", i)}).Fut1.ID))
+		fs = append(fs, d.Adopt(call(t.Context(), d, taskOf(double), double, Arg{Val: i}).Fut1.ID))
 	}
 	// Watching again and again asks the node once.
 	for range 100 {
@@ -281,18 +275,7 @@ func TestWatch(t *testing.T) {
 	events := make(chan int, 20)
 	stop := d.Watch(fs, func(i int) { events <- i })
 	defer stop()
-	n.mu.Lock()
-	n.hold = false
-	for _, task := range n.tasks {
-		n.start(task)
-	}
-	for _, c := range n.conns {
-		c.flush()
-	}
-	n.mu.Unlock()
-	for i := range 10 {
-		close(gates.door(fmt.Sprint("watch", i)))
-	}
+	n.release()
 	var got []int
 	for range fs {
 		got = append(got, <-events)
@@ -318,9 +301,7 @@ func TestDeadline(t *testing.T) {
 	if err := c.Fut1.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("get: got %v", err)
 	}
-	n.mu.Lock()
-	n.silent = true
-	n.mu.Unlock()
+	n.set(&n.silent)
 	if _, err := d.Lookup(ctx, "", "x"); !errors.Is(err, wire.Timeout) {
 		t.Errorf("lookup: got %v", err)
 	}
@@ -354,9 +335,9 @@ func TestCancel(t *testing.T) {
 	n := newFakeNode(t)
 	n.worker()
 	d := n.driver()
-	before := started.Load()
-	running := call(t.Context(), d, taskOf(waits), waits, Arg{Val: "cancel"})
-	queued := call(t.Context(), d, taskOf(waits), waits, Arg{Val: "cancel"})
+	before, door := started.Load(), newDoor()
+	running := call(t.Context(), d, taskOf(waits), waits, Arg{Val: door})
+	queued := call(t.Context(), d, taskOf(waits), waits, Arg{Val: door})
 	waitFor(func() bool { return started.Load() > before })
 	d.Cancel(queued.Task, false, true)
 	d.Cancel(running.Task, false, true)
@@ -369,7 +350,7 @@ func TestCancel(t *testing.T) {
 		t.Errorf("%d tasks began, want 1", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	c := call(ctx, d, taskOf(waits), waits, Arg{Val: "cancel"})
+	c := call(ctx, d, taskOf(waits), waits, Arg{Val: door})
 	cancel()
 	if _, err := get[string](t, &c.Fut1); !errors.Is(err, wire.Cancelled) {
 		t.Errorf("by the context: got %v", err)
@@ -387,9 +368,7 @@ func waitFor(cond func() bool) {
 func TestNodeDies(t *testing.T) {
 	n := newFakeNode(t)
 	d := n.driver()
-	n.mu.Lock()
-	n.silent = true
-	n.mu.Unlock()
+	n.set(&n.silent)
 	var waiting sync.WaitGroup
 	check := func(what string, err error) {
 		if !errors.Is(err, wire.Closed) {

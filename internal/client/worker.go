@@ -92,6 +92,7 @@ type workerRole struct {
 	streams map[id.Task]*job // those of jobs that stream
 	busy    int              // length of jobs
 	leaving bool             // the session ends when nothing is busy
+	stopped early            // jobs interrupted, and actors stopped, that are not here
 	err     error            // the session is over
 }
 
@@ -158,6 +159,9 @@ func (w *workerRole) execute(body []byte) error {
 	if w.err != nil {
 		return w.err
 	}
+	if w.stopped.has(j) {
+		j.Cancel(wire.Cancelled)
+	}
 	w.enter(j)
 	q := w.queueOf(j)
 	q.jobs = append(q.jobs, j)
@@ -166,6 +170,42 @@ func (w *workerRole) execute(body []byte) error {
 		go w.drain(q)
 	}
 	return nil
+}
+
+// early remembers what was to be stopped and was not here: the side lane may
+// overtake the call lane. Mostly it had ended already, so only the latest count.
+type early struct {
+	ids   map[runID]bool
+	order []runID
+}
+
+// runID is an attempt of a task or an incarnation of an actor.
+type runID struct {
+	id  id.Task
+	run uint32
+}
+
+const maxEarly = 1024
+
+func (e *early) add(r runID) {
+	if e.ids == nil {
+		e.ids = map[runID]bool{}
+	}
+	if e.ids[r] {
+		return
+	}
+	if len(e.order) == maxEarly {
+		delete(e.ids, e.order[0])
+		e.order = append(e.order[:0], e.order[1:]...)
+	}
+	e.ids[r] = true
+	e.order = append(e.order, r)
+}
+
+// has reports whether j or its actor is to be stopped.
+func (e *early) has(j *job) bool {
+	run := &j.Running
+	return len(e.ids) > 0 && (e.ids[runID{run.Task, run.Attempt}] || !run.Actor.IsZero() && e.ids[runID{run.Actor, run.Incarnation}])
 }
 
 // enter adds j to those that have not been answered.
@@ -359,22 +399,30 @@ func (w *workerRole) interrupt(m *sessionv1.Interrupt) error {
 	if err != nil {
 		return err
 	}
-	w.cancelJobs(wire.Cancelled, func(j *job) bool { return j.Running.Task == t && j.Running.Attempt == m.Attempt })
+	w.mu.Lock()
+	found := w.find(func(j *job) bool { return j.Running.Task == t && j.Running.Attempt == m.Attempt })
+	if len(found) == 0 {
+		w.stopped.add(runID{t, m.Attempt})
+	}
+	w.mu.Unlock()
+	cancelAll(found, wire.Cancelled)
 	return nil
 }
 
-// cancelJobs cancels the contexts of some jobs, without the lock: it can call
-// functions of the user's.
-func (w *workerRole) cancelJobs(cause error, which func(*job) bool) {
-	var found []*job
-	w.mu.Lock()
+// find returns some of the jobs; under the lock.
+func (w *workerRole) find(which func(*job) bool) (found []*job) {
 	for j := w.jobs.next; j != &w.jobs; j = j.next {
 		if which(j) {
 			found = append(found, j)
 		}
 	}
-	w.mu.Unlock()
-	for _, j := range found {
+	return found
+}
+
+// cancelAll cancels the contexts of jobs, without the lock: that can call
+// functions of the user's.
+func cancelAll(jobs []*job, cause error) {
+	for _, j := range jobs {
 		j.Cancel(cause)
 	}
 }
@@ -389,6 +437,7 @@ func (w *workerRole) abandon(err error) {
 	for _, a := range w.actors {
 		a.clear()
 	}
+	all := w.find(func(*job) bool { return true })
 	w.mu.Unlock()
-	w.cancelJobs(err, func(*job) bool { return true })
+	cancelAll(all, err)
 }

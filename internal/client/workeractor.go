@@ -70,12 +70,14 @@ func (w *workerRole) stopActor(m *sessionv1.StopActor) error {
 	w.mu.Lock()
 	actor := w.actors[a]
 	if actor == nil || actor.incarnation != m.Incarnation {
+		w.stopped.add(runID{a, m.Incarnation})
 		w.mu.Unlock()
 		return nil
 	}
 	delete(w.actors, a)
+	calls := w.find(func(j *job) bool { return j.actor == actor })
 	w.mu.Unlock()
-	w.cancelJobs(wire.ActorDied, func(j *job) bool { return j.actor == actor })
+	cancelAll(calls, wire.ActorDied)
 	return nil
 }
 

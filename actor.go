@@ -295,24 +295,30 @@ func StreamMethod1[S, A, R any](of Class[S], fn func(*S, context.Context, A) ite
 
 // newMethod names a method after the Go method that fn is an expression of.
 func newMethod(fn any, opts []MethodOption) (*method, error) {
-	m := &method{}
-	full := runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name()
-	m.name = full[strings.LastIndexByte(full, '.')+1:]
-	if i := strings.LastIndex(full, ")."); i >= 0 {
-		m.name = full[i+2:]
-	}
-	m.name = strings.TrimSuffix(m.name, "-fm")
-	literal := strings.HasPrefix(m.name, "func") || strings.Contains(full, ".init") || strings.Contains(full, "glob..")
-	named := len(opts)
+	m := &method{name: methodName(runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name())}
 	for _, o := range opts {
 		if err := o.applyMethod(m); err != nil {
 			return m, err
 		}
 	}
-	if literal && (named == 0 || m.name == full[strings.LastIndexByte(full, '.')+1:]) {
+	if m.name == "" {
 		return m, errors.New("a method given as a function literal needs weft.MethodName")
 	}
 	return m, nil
+}
+
+// methodName is what a program calls the method or function of the linker's
+// name: "example.com/p.(*T).M" is M; "" is a literal, such as "p.init.func1".
+func methodName(full string) string {
+	if i := strings.LastIndex(full, ")."); i >= 0 {
+		full = full[i+1:]
+	}
+	name := full[strings.LastIndexByte(full, '/')+1:]
+	_, name, _ = strings.Cut(name, ".")
+	if strings.Contains(name, ".") {
+		return ""
+	}
+	return name
 }
 
 // bind makes the description of calls of m on h's actor.

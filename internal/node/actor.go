@@ -59,6 +59,8 @@ func (n *Node) actorEffect(e *actor.Effect) {
 		n.stopActor(e)
 	case actor.Changed:
 		n.actorChanged(e)
+	case actor.Forget:
+		delete(n.deaths, e.Actor)
 	}
 }
 
@@ -292,6 +294,9 @@ func (n *Node) cancelCalls(a id.Actor) {
 func (n *Node) actorChanged(e *actor.Effect) {
 	n.actorRecord(e)
 	n.actorMetadata(e)
+	if e.State == actor.Alive {
+		delete(n.deaths, e.Actor) // of the incarnation before
+	}
 	if e.State != actor.Dead {
 		return
 	}
@@ -302,7 +307,6 @@ func (n *Node) actorChanged(e *actor.Effect) {
 	err := n.deaths[t.id]
 	if err == nil {
 		err = &wire.Error{Code: wire.ActorDied, Op: t.spec.Actor.Class, Actor: e.Actor, Message: causeText[e.Cause]}
-		n.deaths[t.id] = err
 	}
 	t.out = &outcome{err: err}
 	n.failed(t, own.ActorDead)

@@ -117,7 +117,7 @@ func (h *handler) Consume(m *sessionv1.Consume) error {
 		return err
 	}
 	return h.in(func() error {
-		if task := h.n.tasks[t]; task != nil && task.stream != nil && task.stream.sess == h.s {
+		if task := h.n.tasks[t]; task != nil && task.stream != nil && task.stream.sess == h.s && !task.stream.closed {
 			task.stream.want += int(m.N)
 			h.n.pushItems(task.stream)
 		}

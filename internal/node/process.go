@@ -194,6 +194,8 @@ func (n *Node) crashed(t *task, p *process, crash *wire.Error) {
 	}
 	fault := own.WorkerDied
 	switch {
+	case t.cancelled:
+		fault = own.Cancelled
 	case t.victim:
 		fault = own.OutOfMemory
 	case !t.began && t.lease != 0 && p.class.Isolated:
@@ -202,7 +204,10 @@ func (n *Node) crashed(t *task, p *process, crash *wire.Error) {
 	e := *crash
 	e.Op, e.Hint = t.spec.Name, "Isolated keeps a task's process apart from those of others"
 	t.out = &outcome{err: &e}
-	if t.victim {
+	switch fault {
+	case own.Cancelled:
+		t.out.err = nil // that says it all
+	case own.OutOfMemory:
 		t.out.err = n.victimError(t, crash)
 	}
 	n.failed(t, fault)

@@ -131,7 +131,7 @@ func (n *Node) runnable(e *own.Effect) {
 	}
 	t.attempt = e.Attempt
 	if err := n.argError(t); err != nil {
-		n.finish(t, &outcome{err: err})
+		n.argFailed(t, err)
 		return
 	}
 	switch {
@@ -140,6 +140,18 @@ func (n *Node) runnable(e *own.Effect) {
 	default:
 		n.stepActor(&actor.Event{Kind: actor.ArgsReady, Task: t.id})
 	}
+}
+
+// argFailed ends a task that has waited for an argument which is an error.
+func (n *Node) argFailed(t *task, err *wire.Error) {
+	switch t.spec.Kind {
+	case spec.KindCreate:
+		n.initFailed(t, err)
+		return
+	case spec.KindMethod:
+		n.stepActor(&actor.Event{Kind: actor.CancelCall, Task: t.id}) // those behind it go on
+	}
+	n.finish(t, &outcome{err: err})
 }
 
 // placeEffect does what place wants done.
@@ -161,6 +173,7 @@ func (n *Node) infeasible(t *task, why string) {
 	t.out = &outcome{err: &wire.Error{Code: wire.Unschedulable, Message: why,
 		Hint: "ask for less, or start the node with more (`weft start --resources`, weft.Resources)"}}
 	if t.spec.Kind == spec.KindCreate {
+		n.deaths[t.id] = t.out.err
 		n.stepActor(&actor.Event{Kind: actor.CannotPlace, Actor: t.id, Cause: actor.Unschedulable})
 		return
 	}
@@ -211,6 +224,7 @@ func (n *Node) setupFailed(e *dispatch.Effect) {
 	}
 	t.out = &outcome{err: n.spawnError(t)}
 	if t.spec.Kind == spec.KindCreate {
+		n.deaths[t.id] = t.out.err
 		n.stepActor(&actor.Event{Kind: actor.CannotPlace, Actor: t.id, Cause: actor.SetupFailed})
 		return
 	}
@@ -364,7 +378,6 @@ func (n *Node) forget(id id.Task) {
 		delete(n.unwatch, id)
 		n.later(func() { stop() })
 	}
-	delete(n.deaths, id)
 	delete(n.waitsOn, id)
 	if t.call != nil {
 		// The futures live on with their refs; what they no longer need goes.

@@ -120,8 +120,8 @@ func (m *Machine) removeItem(t *task, index uint32) {
 
 func (m *Machine) consume(ev *Event) {
 	t := m.task(ev.Task)
-	if t == nil || t.stream() == nil {
-		return // it was dropped meanwhile
+	if t == nil || t.stream() == nil || t.stream().dropped {
+		return // nobody waits for credit any more
 	}
 	s := t.stream()
 	if ev.N < 0 || int64(ev.N) > int64(s.made-s.consumed) {

@@ -124,8 +124,7 @@ func BenchmarkPipelined(b *testing.B) {
 
 func BenchmarkActorCall(b *testing.B) {
 	ctx := context.Background()
-	s, _ := Init(ctx)
-	defer s.Shutdown(ctx)
+	connect(b)
 	c := counters.New(ctx, 10)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -137,8 +136,7 @@ func BenchmarkActorCall(b *testing.B) {
 
 func BenchmarkActorPipelined(b *testing.B) {
 	ctx := context.Background()
-	s, _ := Init(ctx)
-	defer s.Shutdown(ctx)
+	connect(b)
 	c := counters.New(ctx, 10)
 	b.ReportAllocs()
 	pipelined(b, func() Ref[int] { return incr.Remote(ctx, c, 1) })

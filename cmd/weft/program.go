@@ -83,7 +83,7 @@ func (p *program) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weft",
 		Short: "Run functions and actors on one machine or many",
-		Long: "weft runs a node, on which Go and Python programs run tasks and actors and share objects,\n" +
+		Long: "weft runs a node, on which programs run tasks and actors and share objects,\n" +
 			"and tells what a node does and why.\n\n" +
 			"Exit status: 0 success; 1 failure; 2 wrong usage; 3 no node answers; 4 no such thing.",
 		SilenceUsage:      true,
@@ -98,7 +98,7 @@ func (p *program) rootCommand() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringVar(&p.address, "address", "",
-		"the node: its directory, socket or http:// address (default $WEFT_ADDRESS, or where `weft start` puts it)")
+		"the node's directory, socket or http:// `address` (default $WEFT_ADDRESS, or where weft start puts it)")
 	root.PersistentFlags().StringVar(&p.format, "format", "text", "text, or json: one object a line")
 	root.AddCommand(p.startCommand(), p.stopCommand(), p.statusCommand(), p.listCommand(), p.whyCommand(),
 		p.eventsCommand(), p.timelineCommand(), p.versionCommand())

@@ -175,7 +175,7 @@ func (m *Machine) place(now time.Duration, w *work, e entry, local []NodeBytes, 
 }
 
 // send hands a task to this node's dispatcher or queues it for n.
-func (m *Machine) send(now time.Duration, w *work, n *node, e entry, fx []Effect) []Effect {
+func (m *Machine) send(_ time.Duration, w *work, n *node, e entry, fx []Effect) []Effect {
 	if n == m.self {
 		return append(fx, Effect{Kind: Here, Task: e.task, Attempt: e.attempt})
 	}
@@ -183,7 +183,7 @@ func (m *Machine) send(now time.Duration, w *work, n *node, e entry, fx []Effect
 	s.fresh.push(e)
 	m.queued++
 	w.queued++
-	return m.pump(now, s, fx)
+	return m.pump(s, fx)
 }
 
 // view takes a node's figures.

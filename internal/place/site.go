@@ -111,9 +111,9 @@ func (m *Machine) take(s *site) (entry, bool) {
 
 // pump uses s's leases for its tasks and asks for those it lacks. Where tasks
 // settled others wait with them, since asking was in vain.
-func (m *Machine) pump(now time.Duration, s *site, fx []Effect) []Effect {
+func (m *Machine) pump(s *site, fx []Effect) []Effect {
 	for i := 0; i < len(s.leases) && s.queued() > 0; i++ {
-		fx = m.fill(now, s.leases[i], fx)
+		fx = m.fill(s.leases[i], fx)
 	}
 	if n := min(s.settled.len(), m.o.Batch) - s.wanted; n > 0 {
 		s.wanted += n
@@ -141,7 +141,7 @@ func (m *Machine) depth(w *work) int {
 
 // fill pushes tasks through h: those of its own site, then of the other
 // sites of its work, the longest queue first.
-func (m *Machine) fill(now time.Duration, h *held, fx []Effect) []Effect {
+func (m *Machine) fill(h *held, fx []Effect) []Effect {
 	if h.over {
 		return fx
 	}
@@ -221,8 +221,8 @@ func (m *Machine) granted(now time.Duration, ev *Event, fx []Effect) []Effect {
 		return m.giveBack(h, fx)
 	}
 	m.rest(now, h)
-	fx = m.fill(now, h, fx)
-	return m.pump(now, s, fx)
+	fx = m.fill(h, fx)
+	return m.pump(s, fx)
 }
 
 // answered counts n answers: those to asks that may be refused come sooner.
@@ -280,7 +280,7 @@ func (m *Machine) refused(now time.Duration, ev *Event, fx []Effect) []Effect {
 			fx = append(fx, Effect{Kind: Push, Task: e.task, Attempt: e.attempt, Node: s.n.id})
 		}
 	}
-	fx = m.pump(now, s, fx)
+	fx = m.pump(s, fx)
 	m.close(s)
 	return fx
 }
@@ -346,7 +346,7 @@ func (m *Machine) scatter(now time.Duration, s *site, fx []Effect) []Effect {
 }
 
 // revoked ends a lease at the next task boundary.
-func (m *Machine) revoked(now time.Duration, ev *Event, fx []Effect) []Effect {
+func (m *Machine) revoked(_ time.Duration, ev *Event, fx []Effect) []Effect {
 	h := m.leases[heldName{ev.Node, ev.Lease}]
 	if h == nil {
 		return fx
@@ -355,7 +355,7 @@ func (m *Machine) revoked(now time.Duration, ev *Event, fx []Effect) []Effect {
 	if h.over = true; h.n == 0 {
 		m.forgetLease(h)
 	}
-	fx = m.pump(now, s, fx)
+	fx = m.pump(s, fx)
 	m.close(s)
 	return fx
 }
@@ -374,17 +374,17 @@ func (m *Machine) ended(now time.Duration, ev *Event, fx []Effect) []Effect {
 	if ev.Ran > 0 {
 		s.w.measure(ev.Ran)
 	}
-	if fx = m.fill(now, h, fx); h.n > 0 {
+	if fx = m.fill(h, fx); h.n > 0 {
 		return fx
 	}
 	switch {
 	case s.w.spec.Kind == spec.KindCreate:
 		m.forgetLease(h)
-		fx = m.pump(now, s, fx)
+		fx = m.pump(s, fx)
 		m.close(s)
 	case h.over:
 		fx = m.giveBack(h, fx)
-		fx = m.pump(now, s, fx)
+		fx = m.pump(s, fx)
 		m.close(s)
 	default:
 		m.rest(now, h)

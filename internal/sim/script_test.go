@@ -282,7 +282,7 @@ func (s *script) deliver(t *testing.T, d *datadriven.TestData) {
 	}
 }
 
-func (s *script) messages(_ *testing.T, d *datadriven.TestData) {
+func (s *script) messages(_ *testing.T, _ *datadriven.TestData) {
 	for _, a := range s.c.nodes {
 		for _, b := range s.c.nodes {
 			if l := a.links[b.index]; l != nil && len(l.waiting()) > 0 {
@@ -319,7 +319,7 @@ func (s *script) check(t *testing.T, d *datadriven.TestData) {
 }
 
 // state lists what each node has.
-func (s *script) state(_ *testing.T, d *datadriven.TestData) {
+func (s *script) state(_ *testing.T, _ *datadriven.TestData) {
 	for _, n := range s.c.nodes {
 		if n.down {
 			s.say("%s is down", n)

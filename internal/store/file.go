@@ -50,7 +50,7 @@ type diskCopy struct {
 
 // sealed is a reservation's file once it is an object: there is no checksum,
 // because the bytes never passed through the node.
-func (c diskCopy) sealed(size int64) diskCopy {
+func (c diskCopy) sealed() diskCopy {
 	c.checked = true
 	return c
 }

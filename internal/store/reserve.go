@@ -241,7 +241,7 @@ func (s *Store) seal(r *reservation, o id.Object, size, charge int64) {
 	delete(s.reservations, r.id)
 	delete(r.session.reserved, r.id)
 	s.objects[o] = &object{id: o, job: r.req.Job, session: r.req.Session, size: size,
-		inHeap: r.mem.heap != nil, mem: r.mem, copy: r.copy.sealed(size)}
+		inHeap: r.mem.heap != nil, mem: r.mem, copy: r.copy.sealed()}
 	s.step(evict.Event{Kind: evict.Seal, Res: r.id, Object: o, Bytes: charge})
 }
 

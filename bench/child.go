@@ -76,10 +76,23 @@ func (t *topic) runChild(ctx context.Context, o *options, f *finding) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("not done after %s", limit)
 	}
-	if text := lastLines(printed.String(), 12); text != "" && err != nil {
-		err = fmt.Errorf("%w\n%s", err, text)
+	return explained(err, printed.String())
+}
+
+// explained puts what a failed child said of its error, its last lines, before
+// how it ended.
+func explained(err error, printed string) error {
+	lines := strings.Split(strings.TrimSpace(printed), "\n")
+	text := strings.Join(lines[max(0, len(lines)-12):], "\n")
+	if err == nil || text == "" {
+		return err
 	}
-	return err
+	for i, line := range lines {
+		if said, ok := strings.CutPrefix(line, "bench: "); ok {
+			return fmt.Errorf("%s\n%s\n%w", said, strings.Join(lines[i+1:], "\n"), err)
+		}
+	}
+	return fmt.Errorf("%w\n%s", err, text)
 }
 
 // receiveSamples runs cmd and reads what it sends until it ends.
@@ -102,9 +115,4 @@ func receiveSamples(cmd *exec.Cmd, f *finding) error {
 		f.Samples = append(f.Samples, s)
 	}
 	return cmd.Wait()
-}
-
-func lastLines(text string, n int) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

@@ -55,12 +55,11 @@ func (m *meter) tell(s sample) {
 // alternate measures the parts in turn, round after round, each round beginning
 // with another one. A first, untold round warms everything up.
 func (m *meter) alternate(parts ...func() error) error {
-	for m.round = 0; m.round <= m.rounds; m.round++ {
-		if err := m.once(parts); err != nil {
-			return err
-		}
+	m.round = 0
+	if err := m.once(parts); err != nil {
+		return err
 	}
-	return nil
+	return m.cold(parts...)
 }
 
 // cold is alternate for what must not be warmed up, or takes too long.

@@ -40,7 +40,7 @@ func (m *meter) startNode(ctx context.Context, flags ...string) (*node, error) {
 		return nil, err
 	}
 	n := &node{dir: dir}
-	args := append([]string{"--format", "json", "start", "--dir", dir, "--cpus", strconv.Itoa(nodeCPUs), "--log-level", "warn"}, flags...)
+	args := append([]string{"--format", "json", "start", "--dir", dir, "--cpus", strconv.Itoa(nodeCPUs), "--log-level", "error"}, flags...)
 	n.cmd = exec.CommandContext(ctx, m.weft, args...)
 	n.cmd.Stderr = os.Stderr
 	out, err := n.cmd.StdoutPipe()
@@ -61,14 +61,19 @@ func (m *meter) startNode(ctx context.Context, flags ...string) (*node, error) {
 }
 
 // stopTimeout is how long a node may take to end.
-const stopTimeout = 10 * time.Second
+const stopTimeout = 30 * time.Second
 
 // stop ends the node and waits until it is gone.
 func (n *node) stop() error {
 	_ = n.cmd.Process.Signal(unix.SIGTERM)
 	timer := time.AfterFunc(stopTimeout, func() { _ = n.cmd.Process.Kill() })
-	defer timer.Stop()
 	err := n.cmd.Wait()
+	if !timer.Stop() {
+		err = fmt.Errorf("the node did not end within %s", stopTimeout)
+	}
+	if err != nil {
+		err = fmt.Errorf("weft start: %w", err)
+	}
 	return errors.Join(err, os.RemoveAll(n.dir))
 }
 

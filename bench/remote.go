@@ -8,7 +8,7 @@ var remoteTasks = &topic{
 	name: "process",
 	rows: []row{
 		{name: "process/call", what: "task in another process (Go worker), call and get", asked: "≤ 30 µs",
-			limit: "a frame to a process and back over a Unix socket", unit: nanoseconds, reached: atMost(30_000)},
+			limit: frameAndBack, unit: nanoseconds, reached: atMost(30_000)},
 		{name: "process/pipelined", what: "task in another process (Go worker), pipelined", asked: "≥ 250,000/s",
 			limit: "frames to a process and back, streamed", unit: rate, reached: atLeast(250_000)},
 	},

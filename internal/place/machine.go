@@ -171,11 +171,11 @@ func (m *Machine) place(now time.Duration, w *work, e entry, local []NodeBytes, 
 	}
 	n := m.choose(now, w, &e, local)
 	m.spend(now, n, &w.spec.Resources)
-	return m.send(now, w, n, e, fx)
+	return m.send(w, n, e, fx)
 }
 
 // send hands a task to this node's dispatcher or queues it for n.
-func (m *Machine) send(_ time.Duration, w *work, n *node, e entry, fx []Effect) []Effect {
+func (m *Machine) send(w *work, n *node, e entry, fx []Effect) []Effect {
 	if n == m.self {
 		return append(fx, Effect{Kind: Here, Task: e.task, Attempt: e.attempt})
 	}

@@ -297,7 +297,7 @@ func (m *Machine) redirect(now time.Duration, s *site, e entry, better id.Node, 
 	}
 	e.avoid = s.n.id
 	if n := m.byID[better]; n != nil && n != s.n && s.w.version == m.version && s.w.has(n) {
-		return m.send(now, s.w, n, e, fx)
+		return m.send(s.w, n, e, fx)
 	}
 	return m.place(now, s.w, e, nil, fx)
 }
@@ -325,7 +325,7 @@ func (m *Machine) relieve(now time.Duration, n *node, fx []Effect) []Effect {
 			}
 			e.refusals, e.avoid = maxRefusals, s.n.id
 			m.spend(now, n, &s.w.spec.Resources)
-			fx = m.send(now, s.w, n, e, fx)
+			fx = m.send(s.w, n, e, fx)
 		}
 	}
 	return fx

@@ -18,6 +18,7 @@ type runner struct {
 	w      *workerRole
 	job    *job // the running one
 	began  time.Time
+	begun  sessionv1.TaskRef
 	result sessionv1.Result
 	val1   sessionv1.Value
 	rets1  [1]*sessionv1.Value
@@ -30,7 +31,8 @@ func (d *runner) run() {
 	d.began = time.Now()
 	j := d.job
 	if j.begun {
-		d.w.r.out.add(sessionv1.Kind_KIND_BEGUN, &sessionv1.TaskRef{Task: j.Running.Task[:]})
+		d.begun.Task = j.Running.Task[:]
+		d.w.r.out.add(sessionv1.Kind_KIND_BEGUN, &d.begun)
 	}
 	d.result.Returns, d.result.Reservations, d.result.Items, d.result.Exits = nil, nil, 0, false
 	d.answer(d.perform())

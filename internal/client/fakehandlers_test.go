@@ -88,6 +88,17 @@ func counts[K ~[16]byte | ~[20]byte](read func([]byte) (K, error), table func(*f
 	})
 }
 
+func (n *fakeNode) drop(_ *fakeConn, m *sessionv1.Counts) error {
+	objects, err := wire.UnpackObjects(nil, m.Ids)
+	for _, o := range objects {
+		if n.refs[o]--; n.refs[o] == 0 && n.objects[o] != nil && n.objects[o].ready {
+			delete(n.refs, o)
+			delete(n.objects, o)
+		}
+	}
+	return err
+}
+
 func (n *fakeNode) hello(c *fakeConn, m *sessionv1.Hello) error {
 	w := &sessionv1.Welcome{Version: wire.Version, Node: fakeNodeID[:], Job: fakeJob[:], Session: uint32(c.session), InlineLimit: fakeInline}
 	if m.Role == wire.RoleWorker {

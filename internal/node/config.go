@@ -33,7 +33,7 @@ type Config struct {
 	Namespace string
 	// MemoryLimit overrides the memory that the node may use, in bytes; 0 detects it.
 	MemoryLimit int64
-	// WorkerIdle is how long an idle worker process is kept. 0 is one minute.
+	// WorkerIdle is how long an idle worker process is kept. 0 is ten seconds.
 	WorkerIdle time.Duration
 	// Log receives the node's events; nil is silent.
 	Log *slog.Logger

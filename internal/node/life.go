@@ -48,7 +48,7 @@ func New(cfg Config) (*Node, error) {
 	n.meta = newMetadata(mem.New(mem.Config{}))
 	n.own = own.New(n.id, own.Options{})
 	n.place = place.New(n.id, place.Options{Fixed: true})
-	n.dispatch = dispatch.New(dispatch.Options{})
+	n.dispatch = dispatch.New(dispatch.Options{WorkerIdle: cfg.WorkerIdle})
 	n.actors = actor.New(n.id, actor.Options{})
 	n.memory = newMemory(asked)
 	n.ctx, n.cancel = context.WithCancel(context.Background())

@@ -150,7 +150,7 @@ func valueOf[T any](f *client.Future) (v T, err error) {
 		if err != nil {
 			return v, &Error{Code: wire.Encode, Op: "get " + f.ID.String(), Message: err.Error()}
 		}
-		if val, err = codec.Decode(f.Sess, res.Enc.Value); err != nil {
+		if val, err = client.ValueOf(f, codec); err != nil {
 			return v, &Error{Code: wire.Encode, Op: "get " + f.ID.String(), Message: err.Error()}
 		}
 	}

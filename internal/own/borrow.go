@@ -10,7 +10,7 @@ import (
 func (m *Machine) borrow(oid id.Object) *borrow {
 	b := m.borrowed[oid]
 	if b == nil {
-		b = &borrow{}
+		b = m.pools.borrow()
 		b.state = objPending
 		if m.dead[m.Home(oid.Owner())] {
 			b.state, b.gone = objGone, OwnerDied
@@ -23,23 +23,42 @@ func (m *Machine) borrow(oid id.Object) *borrow {
 // register borrows oid for a use that no sender has announced, as when a
 // program kept the id in a file: this node registers itself.
 func (m *Machine) register(oid id.Object) *borrow {
-	b := m.borrow(oid)
-	if b.tokens == 0 {
-		b.tokens = 1
-		m.send(m.Home(oid.Owner()), Msg{Kind: RefAdd, Object: oid, Node: m.self, N: 1})
-	}
+	b := m.token(oid, m.self)
+	m.send(m.Home(oid.Owner()), Msg{Kind: RefAdd, Object: oid, Node: m.self, Via: m.self, N: 1})
 	return b
 }
 
 // token records that from has registered this node once more as a holder.
 func (m *Machine) token(oid id.Object, from id.Node) *borrow {
 	b := m.borrow(oid)
-	b.tokens++
-	if !b.from.IsZero() && b.from != from {
-		b.several = true
+	for i := range b.tokens {
+		if b.tokens[i].from == from {
+			b.tokens[i].n++
+			return b
+		}
 	}
-	b.from = from
+	b.tokens = append(b.tokens, tokens{from, 1})
 	return b
+}
+
+// tokensFrom returns how many references this node has from a node.
+func (b *borrow) tokensFrom(n id.Node) int {
+	for _, t := range b.tokens {
+		if t.from == n {
+			return int(t.n)
+		}
+	}
+	return 0
+}
+
+// giveBack tells the owner, by way of to, that this node has no tokens of b.
+func (m *Machine) giveBack(oid id.Object, b *borrow, to id.Node) {
+	for _, t := range b.tokens {
+		m.send(to, Msg{Kind: RefDrop, Object: oid, Node: m.self, Via: t.from, N: int(t.n)})
+	}
+	if len(b.tokens) == 0 && b.subscribed {
+		m.send(to, Msg{Kind: RefDrop, Object: oid, Node: m.self, Via: m.self})
+	}
 }
 
 // returnTokens tells the owner that this node uses oid no more.
@@ -49,9 +68,8 @@ func (m *Machine) returnTokens(oid id.Object, b *borrow) {
 	if b.ext != nil {
 		m.pools.putExt(b.ext)
 	}
-	if b.tokens > 0 || b.subscribed {
-		m.send(m.Home(oid.Owner()), Msg{Kind: RefDrop, Object: oid, Node: m.self, N: int(b.tokens)})
-	}
+	m.giveBack(oid, b, m.Home(oid.Owner()))
+	m.pools.putBorrow(b)
 	m.emit(Effect{Kind: Unused, Object: oid})
 }
 
@@ -98,16 +116,21 @@ func (m *Machine) peer(from id.Node, msg *Msg) {
 	case StopTask:
 		m.stopMsg(msg)
 		return
+	case Audit:
+		m.audit(msg.Object, msg.Via)
+		return
 	}
 	if !m.mine(msg.Object.Owner()) {
-		m.forward(from, about, *msg)
+		m.forward(about, *msg)
 		return
 	}
 	switch msg.Kind {
 	case RefAdd:
-		m.refAdd(msg.Object, about, msg.N)
+		m.refAdd(msg.Object, about, msg.Via, msg.N)
 	case RefDrop:
-		m.refDrop(msg.Object, about, msg.N)
+		m.refDrop(msg.Object, about, msg.Via, msg.N)
+	case RefHeld:
+		m.refHeld(msg.Object, about, msg.Via, msg.N)
 	case Subscribe:
 		m.subscribeMsg(msg.Object, about)
 	case CopyMade:
@@ -120,9 +143,9 @@ func (m *Machine) peer(from id.Node, msg *Msg) {
 }
 
 // forward passes a message on to the heir of what this node once owned.
-func (m *Machine) forward(from, about id.Node, msg Msg) {
+func (m *Machine) forward(about id.Node, msg Msg) {
 	home := m.Home(msg.Object.Owner())
-	if home == m.self || home == from {
+	if home == m.self {
 		m.unexpected(msg.Task, msg.Object, "a message about what this node does not own")
 		return
 	}
@@ -130,30 +153,62 @@ func (m *Machine) forward(from, about id.Node, msg Msg) {
 	m.send(home, msg)
 }
 
-func (m *Machine) refAdd(oid id.Object, node id.Node, n int) {
-	if m.dead[node] {
+func (m *Machine) refAdd(oid id.Object, node, via id.Node, n int) {
+	if m.dead[node] || m.dead[via] {
 		return
 	}
 	o := m.find(oid)
 	if o == nil && m.notYetKnown(oid) {
 		o = m.obtain(oid)
 	}
-	if o == nil || node == m.self {
+	if o == nil {
 		return // its holder will hear so when it asks
 	}
+	if o.ext != nil {
+		if i, ok := o.ext.entry(node, via); ok && o.ext.holders[i].settled {
+			return
+		}
+	}
 	m.using(o)
-	m.count(o, node, int32(n))
-	o.ext.tidy(node)
+	m.count(o, node, via, int32(n))
 }
 
-func (m *Machine) refDrop(oid id.Object, node id.Node, n int) {
+func (m *Machine) refDrop(oid id.Object, node, via id.Node, n int) {
 	o := m.find(oid)
 	if o == nil || m.dead[node] {
 		return
 	}
-	m.count(o, node, -int32(n)).subscribed = false
-	o.ext.tidy(node)
+	m.count(o, node, via, -int32(n))
+	m.subscribed(o, node, false)
 	m.release(oid)
+}
+
+// refHeld learns what node really had from via, which died: of what via had
+// told this owner and what it had told node, either may have been lost.
+func (m *Machine) refHeld(oid id.Object, node, via id.Node, n int) {
+	o := m.find(oid)
+	if o == nil || m.dead[node] {
+		return
+	}
+	_, h := m.holder(o, node, via)
+	h.settled = !m.dead[via]
+	m.using(o)
+	m.count(o, node, via, int32(n)-h.count)
+	m.release(oid)
+}
+
+// audit answers an owner's question once via is dead for this node too, and
+// nothing more can come from it.
+func (m *Machine) audit(oid id.Object, via id.Node) {
+	if !m.dead[via] {
+		m.audits[via] = append(m.audits[via], oid)
+		return
+	}
+	n := 0
+	if b := m.borrowed[oid]; b != nil {
+		n = b.tokensFrom(via)
+	}
+	m.send(m.Home(oid.Owner()), Msg{Kind: RefHeld, Object: oid, Node: m.self, Via: via, N: n})
 }
 
 func (m *Machine) subscribeMsg(oid id.Object, node id.Node) {
@@ -165,7 +220,7 @@ func (m *Machine) subscribeMsg(oid id.Object, node id.Node) {
 		m.send(node, Msg{Kind: Resolved, Object: oid, Node: m.self, Gone: Freed})
 		return
 	}
-	m.count(o, node, 0).subscribed = true
+	m.subscribed(o, node, true)
 	m.require(oid, o)
 	if o.state != objPending {
 		m.tell(oid, o, node)
@@ -199,9 +254,7 @@ func (m *Machine) resolvedMsg(msg *Msg) {
 
 // innerToken takes a reference that came inside b's value: b holds it.
 func (m *Machine) innerToken(in id.Object, from id.Node, b *borrow) {
-	if !m.mine(in.Owner()) {
-		m.token(in, from)
-	}
+	m.arrived(in, from)
 	if b == nil || b.ext != nil && slices.Contains(b.ext.inner, in) {
 		m.later(opRelease, in)
 		return

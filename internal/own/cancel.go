@@ -65,7 +65,7 @@ func (m *Machine) part(t *task) {
 		return
 	}
 	f.remove(t)
-	if own := m.families[t.id]; own != nil && own.head != nil {
+	if own := m.families[t.id]; own != nil && own != f && own.head != nil {
 		for c := own.head; c != nil; c = own.head {
 			own.remove(c)
 			c.parentAttempt = t.parentAttempt
@@ -132,10 +132,17 @@ func (m *Machine) cancel(tid id.Task, force, recursive bool) {
 		}
 		return
 	}
-	t.flags |= cancelled
+	ask := cancelled
 	if recursive {
-		t.flags |= cascade
+		ask |= cascade
 	}
+	if force {
+		ask |= forced
+	}
+	if t.flags&ask == ask {
+		return // asked already
+	}
+	t.flags |= ask
 	if t.state != Running {
 		m.emit(Effect{Kind: Unqueue, Task: t.id, Attempt: t.attempt})
 		if recursive {
@@ -168,7 +175,7 @@ func (m *Machine) stopMsg(msg *Msg) {
 		m.send(m.Home(owner), *msg)
 	default:
 		m.emit(Effect{Kind: Interrupt, Task: msg.Task, Attempt: msg.Attempt, Node: m.self, Force: msg.Force})
-		if msg.Recursive {
+		if msg.Recursive && msg.Attempt > 0 {
 			m.bury(msg.Task, msg.Attempt, msg.Force)
 		}
 	}

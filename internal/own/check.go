@@ -62,7 +62,7 @@ func (c *checker) gather(t *task) {
 			for _, o := range t.deps.objs {
 				c.lin[o]++
 			}
-		case t.state != done || t.creates() && !t.is(retired):
+		case t.state != done || t.mayRestart():
 			for _, o := range t.deps.objs {
 				c.pins[o]++
 			}
@@ -159,7 +159,7 @@ func (c *checker) counts(oid id.Object, o *object) {
 		if h.count > 0 {
 			positive++
 		}
-		if i > 0 && string(o.ext.holders[i-1].node[:]) >= string(h.node[:]) {
+		if i > 0 && compareHolders(o.ext.holders[i-1], h) >= 0 {
 			c.failf("the holders of object %v are not in order", oid)
 		}
 	}

@@ -39,16 +39,38 @@ func (m *Machine) loseAt(t *task, n id.Node) {
 	}
 }
 
+// loseHolder drops what n held of o, and asks others what they really had
+// from it.
 func (m *Machine) loseHolder(oid id.Object, o *object, n id.Node) {
 	if o.ext == nil {
 		return
 	}
-	if i, ok := o.ext.holder(n); ok {
-		h := m.count(o, n, -o.ext.holders[i].count)
-		h.subscribed = false
-		o.ext.tidy(n)
-		m.later(opRelease, oid)
+	for _, h := range slices.Clone(o.ext.holders) {
+		if h.node == n {
+			m.dropHolder(o, h)
+			m.later(opRelease, oid)
+		} else if h.via == n {
+			m.question(oid, o, h)
+		}
 	}
+}
+
+func (m *Machine) dropHolder(o *object, h holder) {
+	_, e := m.holder(o, h.node, h.via)
+	e.subscribed, e.settled = false, false
+	m.count(o, h.node, h.via, -h.count)
+}
+
+// question asks h's node about references from h's via, which is dead, unless
+// it has told already.
+func (m *Machine) question(oid id.Object, o *object, h holder) {
+	if !h.settled {
+		m.send(h.node, Msg{Kind: Audit, Object: oid, Node: m.self, Via: h.via})
+		return
+	}
+	_, e := m.holder(o, h.node, h.via)
+	e.settled = false
+	o.ext.tidy(h.node, h.via)
 }
 
 func (m *Machine) loseEarly(n id.Node) {
@@ -66,14 +88,16 @@ func (m *Machine) loseBorrowed(n id.Node) {
 			m.vanish(oid, &b.object, OwnerDied)
 			continue
 		}
-		// n may have died before it told the owner of a reference it sent us.
-		// One registration too many does no harm: it is returned with the rest.
-		if b.from == n || b.several {
-			b.tokens++
-			m.send(home, Msg{Kind: RefAdd, Object: oid, Node: m.self, N: 1})
+		if k := b.tokensFrom(n); k > 0 {
+			// It may have died before it told the owner of them.
+			m.send(home, Msg{Kind: RefHeld, Object: oid, Node: m.self, Via: n, N: k})
 		}
 		m.unresolve(oid, b, n)
 	}
+	for _, oid := range m.audits[n] {
+		m.audit(oid, n)
+	}
+	delete(m.audits, n)
 }
 
 // loseParents cancels the children of tasks whose owner died.

@@ -37,6 +37,18 @@
 // token whose RefAdd is under way has a sender whose own count cannot have
 // gone yet. So an object is free for other nodes when no count is positive.
 //
+// Counts are kept by holder and by who gave it the reference (via), because a
+// node that dies may have told the owner and not the holder, or the reverse:
+// then the owner asks the holder (Audit) and the holder says what it has
+// (RefHeld), each once it has declared via dead and nothing more can come from
+// it. One gap is left: if the dead node was the only one that the owner knew to
+// hold the object, the object is freed before a holder it had not told of can
+// speak up; that holder's wait ends with Gone: Freed.
+//
+// Values that contain each other are never freed while their owner lives: this
+// is counting, not tracing. A task has no reference to its own return unless
+// somebody hands it one.
+//
 // The shell's part: GotRef for each reference in a received message, before the
 // event that the message causes, and Drop with Session 0 after it; SendRef for
 // each reference in a message, before sending it.

@@ -51,6 +51,7 @@ type ObjectRecord struct {
 // HolderRecord is what a node holds of an object.
 type HolderRecord struct {
 	Node       id.Node
+	Via        id.Node // who gave it the references; none for a subscription
 	N          int
 	Subscribed bool
 }
@@ -63,7 +64,7 @@ type StreamRecord struct {
 }
 
 // Drain hands everything that this node owns to the node to, which adopts the
-// records. From then on this node forwards what it is told about them, and
+// records; they travel on the ordered link to it, behind all else. From then on this node forwards what it is told about them, and
 // what its own sessions still hold of them is borrowed. The shell has stopped
 // submits, and moves the payloads and the sole copies.
 func (m *Machine) Drain(to id.Node, fx []Effect) ([]Record, []Effect, error) {
@@ -139,13 +140,13 @@ func (m *Machine) exportObject(t *task, index uint32, o *object, to id.Node, lef
 		r.Inner = append(r.Inner, e.inner...)
 		m.sendForeign(e.inner, to)
 		for _, h := range e.holders {
-			r.Holders = append(r.Holders, HolderRecord{h.node, int(h.count), h.subscribed})
+			r.Holders = append(r.Holders, HolderRecord{h.node, h.via, int(h.count), h.subscribed})
 		}
 	}
 	oid := t.id.Return(index)
 	if n := o.own + o.others; n > 0 {
 		left[oid] = n
-		r.Holders = append(r.Holders, HolderRecord{Node: m.self, N: 1})
+		r.Holders = append(r.Holders, HolderRecord{Node: m.self, Via: m.self, N: 1})
 		if o.own > 0 {
 			m.session(t.ses).add(oid, o.own)
 		}
@@ -176,8 +177,7 @@ func (m *Machine) letGo(left map[id.Object]int32) {
 		}
 	}
 	for _, oid := range sortedObjects(left) {
-		b := m.borrow(oid)
-		b.tokens, b.others = b.tokens+1, left[oid]
+		m.token(oid, m.self).others = left[oid]
 	}
 	for _, oid := range sortedObjects(m.borrowed) {
 		if b := m.borrowed[oid]; b.ext != nil {
@@ -200,7 +200,7 @@ func (m *Machine) adopt(old id.Node, records []Record) {
 	}
 	delete(m.heirs, m.self)
 	for i := range records {
-		m.importTask(&records[i])
+		m.importTask(old, &records[i])
 	}
 	for i := range records {
 		m.importRefs(old, &records[i])
@@ -217,7 +217,7 @@ func (m *Machine) adopt(old id.Node, records []Record) {
 	}
 }
 
-func (m *Machine) importTask(r *Record) {
+func (m *Machine) importTask(old id.Node, r *Record) {
 	t := m.pools.task()
 	t.id, t.spec, t.state, t.attempt, t.node = r.Task, r.Spec, r.State, r.Attempt, r.Node
 	t.systemUsed, t.userUsed, t.oomUsed, t.rebuilds = r.SystemUsed, r.UserUsed, r.OOMUsed, r.Rebuilds
@@ -242,12 +242,12 @@ func (m *Machine) importTask(r *Record) {
 		m.adopted[t.id] = t
 	}
 	for i := range r.Objects {
-		m.importObject(t, &r.Objects[i])
+		m.importObject(old, t, &r.Objects[i])
 	}
 	m.join(t, r.Parent, r.ParentAttempt)
 }
 
-func (m *Machine) importObject(t *task, r *ObjectRecord) {
+func (m *Machine) importObject(old id.Node, t *task, r *ObjectRecord) {
 	oid := t.id.Return(r.Index)
 	var o *object
 	if t.is(sparse) {
@@ -274,27 +274,43 @@ func (m *Machine) importObject(t *task, r *ObjectRecord) {
 		}
 	}
 	for _, h := range r.Holders {
-		if h.Node != m.self && !m.dead[h.Node] {
-			m.count(o, h.Node, int32(h.N)).subscribed = h.Subscribed
+		m.importHolder(oid, o, h)
+	}
+	m.merge(old, oid, o)
+}
+
+func (m *Machine) importHolder(oid id.Object, o *object, h HolderRecord) {
+	switch {
+	case m.dead[h.Node]:
+	case h.Subscribed && h.Node != m.self:
+		m.subscribed(o, h.Node, true)
+	case h.N != 0:
+		m.count(o, h.Node, h.Via, int32(h.N))
+		if m.dead[h.Via] {
+			m.question(oid, o, holder{node: h.Node, via: h.Via})
 		}
 	}
-	m.merge(oid, o)
 }
 
 // merge moves what this node had borrowed of oid into the record it now owns.
-func (m *Machine) merge(oid id.Object, o *object) {
+// Its tokens go back by way of the old owner, behind what this node has told
+// that one and it has yet to pass on.
+func (m *Machine) merge(old id.Node, oid id.Object, o *object) {
 	b := m.borrowed[oid]
 	if b == nil {
 		return
 	}
 	delete(m.borrowed, oid)
+	m.giveBack(oid, b, old)
 	m.clearValue(&b.object)
 	o.others, o.pins, o.lin = b.others, b.pins, b.lin
-	if b.ext == nil {
+	e := b.ext
+	m.pools.putBorrow(b)
+	if e == nil {
 		return
 	}
-	o.more(&m.pools).waiters = append(o.more(&m.pools).waiters, b.ext.waiters...)
-	m.pools.putExt(b.ext)
+	o.more(&m.pools).waiters = append(o.more(&m.pools).waiters, e.waiters...)
+	m.pools.putExt(e)
 	switch o.state {
 	case objAvailable:
 		m.emit(Effect{Kind: Ready, Object: oid})
@@ -319,7 +335,7 @@ func (m *Machine) importRefs(old id.Node, r *Record) {
 		d.objs, d.nargs, d.bytes = append(d.objs, refs...), len(r.Args), r.Bytes
 		t.deps = d
 		switch {
-		case t.state != done || t.creates() && !t.is(retired):
+		case t.state != done || t.mayRestart():
 			for _, o := range refs {
 				m.pin(o)
 			}

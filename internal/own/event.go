@@ -149,14 +149,16 @@ type MsgKind uint8
 
 // What owners and holders tell each other; all of it over the numbered link.
 const (
-	RefAdd    MsgKind = iota + 1 // Object, Node (the new holder), N
-	RefDrop                      // Object, N: the sender holds N fewer
+	RefAdd    MsgKind = iota + 1 // Object, Node (the new holder), Via (who gave it the reference), N
+	RefDrop                      // Object, Via, N: the sender holds N fewer of those that it had from Via
 	Subscribe                    // Object: tell me when it is available
 	Resolved                     // Object, Return: it is, and there; or Gone
 	CopyMade                     // Object: the sender has a copy
 	CopyGone                     // Object: the sender has none any more
 	Release                      // Object: drop your copy
 	StopTask                     // Task, Attempt, Force, Recursive: to its executor: stop it; to its owner: cancel it
+	Audit                        // Object, Via: Via has died; how many references did you have from it?
+	RefHeld                      // Object, Via, N: the sender holds N that it had from Via, which has died
 )
 
 // Gone says why an object will never be available.
@@ -179,6 +181,7 @@ type Msg struct {
 	Object    id.Object
 	Task      id.Task
 	Node      id.Node
+	Via       id.Node
 	Attempt   uint32
 	N         int
 	Force     bool

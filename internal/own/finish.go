@@ -36,6 +36,10 @@ func (m *Machine) finished(ev *Event) {
 		m.discard(ev)
 		return
 	}
+	if t.state == Waiting {
+		m.unexpected(t.id, id.Object{}, "a result of a task that waits for its arguments")
+		return
+	}
 	if t.node.IsZero() {
 		t.node = ev.Node
 	}
@@ -77,7 +81,18 @@ func (m *Machine) fill(oid id.Object, o *object, r *Return) {
 			o.node = m.self
 		}
 	}
-	for _, in := range r.Inner {
+	if o.flags&objLocal == 0 {
+		m.contain(oid, o, r.Inner)
+	}
+}
+
+// contain holds the references inside o's value. Those in a value that is not
+// counted are held by the process where it lives.
+func (m *Machine) contain(oid id.Object, o *object, inner []id.Object) {
+	for _, in := range inner {
+		if in == oid {
+			continue // it would keep itself for ever
+		}
 		if m.pin(in) {
 			e := o.more(&m.pools)
 			e.inner = append(e.inner, in)
@@ -126,7 +141,9 @@ func (m *Machine) tell(oid id.Object, o *object, to id.Node) {
 func (m *Machine) settle(t *task) {
 	if t.is(unshared) {
 		m.unpinDeps(t)
-		m.forget(t)
+		if !t.mayRestart() {
+			m.forget(t)
+		}
 		m.reap(t)
 		return
 	}
@@ -134,7 +151,7 @@ func (m *Machine) settle(t *task) {
 		m.keep(t)
 	}
 	m.unpinDeps(t)
-	if !t.is(kept) && !t.creates() {
+	if !t.is(kept) && !t.mayRestart() {
 		m.forget(t)
 	}
 	for k := range t.count() {
@@ -151,7 +168,7 @@ func (m *Machine) settle(t *task) {
 // unpinDeps lets go of what t's run needed. An actor's constructor may run
 // again until the actor is retired.
 func (m *Machine) unpinDeps(t *task) {
-	if t.deps == nil || t.creates() && !t.is(retired) {
+	if t.deps == nil || t.mayRestart() {
 		return
 	}
 	for _, o := range t.deps.objs {

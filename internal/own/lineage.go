@@ -215,6 +215,9 @@ func (m *Machine) failWaiters(oid id.Object) {
 }
 
 func (m *Machine) copyAdded(oid id.Object, at id.Node) {
+	if at.IsZero() {
+		at = m.self
+	}
 	if !m.mine(oid.Owner()) {
 		if at == m.self {
 			m.send(m.Home(oid.Owner()), Msg{Kind: CopyMade, Object: oid, Node: at})

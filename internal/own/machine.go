@@ -49,6 +49,7 @@ type Machine struct {
 	sessions map[id.Session]*session // those that have not ended
 	heirs    map[id.Node]id.Node     // who took over from nodes that left
 	dead     map[id.Node]bool        // nodes declared dead
+	audits   map[id.Node][]id.Object // questions about references from nodes that are not dead yet
 	drained  bool                    // ownership has been handed to heirs[self]
 	last     *session                // the session of the latest submit
 	highest  id.Session              // the highest session number seen
@@ -78,6 +79,7 @@ func New(self id.Node, opts Options) *Machine {
 		sessions: map[id.Session]*session{},
 		heirs:    map[id.Node]id.Node{},
 		dead:     map[id.Node]bool{},
+		audits:   map[id.Node][]id.Object{},
 		tombs:    ring[id.Task]{limit: opts.Tombstones},
 		story:    ring[Entry]{limit: opts.StoryLength},
 		pools:    pools{limit: opts.Pool},

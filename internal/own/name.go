@@ -32,7 +32,7 @@ var faultNames = []string{
 
 var msgNames = []string{
 	RefAdd: "ref-add", RefDrop: "ref-drop", Subscribe: "subscribe", Resolved: "resolved", CopyMade: "copy-made",
-	CopyGone: "copy-gone", Release: "release", StopTask: "stop-task",
+	CopyGone: "copy-gone", Release: "release", StopTask: "stop-task", Audit: "audit", RefHeld: "ref-held",
 }
 
 var goneNames = []string{Present: "present", Freed: "freed", Unknown: "unknown", OwnerDied: "owner died", Lost: "lost"}

@@ -9,6 +9,7 @@ type pools struct {
 	exts     []*ext
 	objects  []*object
 	families []*family
+	borrows  []*borrow
 }
 
 // keepSlice bounds the slices that a recycled record keeps.
@@ -35,6 +36,7 @@ func (p *pools) deps() *deps     { return take(&p.depss) }
 func (p *pools) ext() *ext       { return take(&p.exts) }
 func (p *pools) object() *object { return take(&p.objects) }
 func (p *pools) family() *family { return take(&p.families) }
+func (p *pools) borrow() *borrow { return take(&p.borrows) }
 
 func (p *pools) putTask(t *task) {
 	*t = task{}
@@ -60,6 +62,11 @@ func (p *pools) putObject(o *object) {
 func (p *pools) putFamily(f *family) {
 	*f = family{}
 	give(&p.families, f, p.limit)
+}
+
+func (p *pools) putBorrow(b *borrow) {
+	*b = borrow{tokens: emptied(b.tokens)}
+	give(&p.borrows, b, p.limit)
 }
 
 func emptied[T any](s []T) []T {

@@ -160,7 +160,7 @@ func (m *Machine) Refs(o id.Object) Holders {
 	slices.SortFunc(h.Sessions, func(a, b SessionHold) int { return int(a.Session) - int(b.Session) })
 	if obj.ext != nil {
 		for _, n := range obj.ext.holders {
-			h.Nodes = append(h.Nodes, HolderRecord{n.node, int(n.count), n.subscribed})
+			h.Nodes = append(h.Nodes, HolderRecord{n.node, n.via, int(n.count), n.subscribed})
 		}
 	}
 	for _, tid := range m.allTasks() {

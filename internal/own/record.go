@@ -32,6 +32,7 @@ const (
 	payload                    // the shell still keeps its arguments
 	retired                    // the actor it created is gone
 	cascade                    // cancelled with its children
+	forced                     // cancelled by force
 )
 
 // task is the record of a task or a put. A million of them may wait, so what
@@ -161,8 +162,8 @@ type object struct {
 type ext struct {
 	waiters  []waiter // tasks; some may be stale
 	stale    int
-	holders  []holder // by node
-	positive int      // holders with a positive count
+	holders  []holder // by node and via
+	positive int      // of them, those with a positive count
 	inner    []id.Object
 	copies   []id.Node // besides object.node
 }
@@ -176,10 +177,13 @@ type waiter struct {
 // reused, so a recycled record cannot be mistaken.
 func (w waiter) valid() bool { return w.task.deps != nil && w.task.deps.wait == w.wait }
 
+// holder is what a node holds and had from via. A subscription is an entry
+// without a via and without a count.
 type holder struct {
-	node       id.Node
-	count      int32 // signed: its drop may overtake another node's add
+	node, via  id.Node
+	count      int32 // signed: its drop may overtake via's add
 	subscribed bool
+	settled    bool // node has said what it has of via, which died: via's adds are late
 }
 
 // needed reports whether anything needs the value itself.
@@ -190,10 +194,14 @@ func (o *object) needed() bool {
 // borrow is another node's object that something here uses.
 type borrow struct {
 	object
-	tokens     int32   // what its owner counts, or will count, for this node
-	from       id.Node // who sent them
-	several    bool    // more than one node did
+	tokens     []tokens // what its owner counts, or will count, for this node
 	subscribed bool
+}
+
+// tokens are references that a node has sent.
+type tokens struct {
+	from id.Node
+	n    int32
 }
 
 func (b *borrow) used() bool { return b.others+b.pins+b.lin > 0 }
@@ -234,6 +242,9 @@ func (m *Machine) session(n id.Session) *session {
 	s := m.sessions[n]
 	if s == nil {
 		s = &session{id: n}
+		if n <= m.highest {
+			s.high = 1<<40 - 1 // it may have ended: what it made is not to come
+		}
 		m.sessions[n] = s
 		m.highest = max(m.highest, n)
 	}

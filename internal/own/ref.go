@@ -47,8 +47,12 @@ func (m *Machine) first(s id.Session, o id.Object) bool {
 }
 
 func (m *Machine) hold(s id.Session, oid id.Object, n int) {
+	if n <= 0 {
+		m.unexpected(id.Task{}, oid, "a hold of no reference")
+		return
+	}
 	o := m.obtain(oid)
-	if o == nil || o.flags&objLocal != 0 || n <= 0 {
+	if o == nil || o.flags&objLocal != 0 {
 		m.unexpected(id.Task{}, oid, "a hold of an object that has been freed or is not shared")
 		return
 	}
@@ -107,7 +111,7 @@ func (m *Machine) release(oid id.Object) {
 		}
 	}
 	if o := m.early[oid]; o != nil {
-		if !o.needed() && (o.ext == nil || len(o.ext.holders) == 0) {
+		if !o.needed() && o.lin == 0 && (o.ext == nil || len(o.ext.holders) == 0) {
 			m.deleteEarly(oid, o)
 		}
 		return
@@ -199,22 +203,18 @@ func (m *Machine) share(ev *Event) {
 	oid := ev.Object
 	maker, n := id.SplitSeq(oid.Task().Seq())
 	ses := m.sessions[maker]
-	if !m.mine(oid.Owner()) || maker != ev.Session || ses == nil || n > ses.high {
+	if !m.mine(oid.Owner()) || oid.Owner() != m.self || maker != ev.Session || ses == nil || n > ses.high {
 		m.unexpected(id.Task{}, oid, "shared by a session that did not make it")
 		return
 	}
 	t := m.task(oid.Task())
 	if t == nil {
-		t = m.insert(oid.Task(), ses)
-		t.flags |= sparse
-		t.wide = &wide{}
-		m.setState(t, done)
+		t = m.leftover(oid.Task(), ses)
 	}
 	o := t.object(oid.Index())
-	if o == nil && t.is(sparse) && (t.wide.stream == nil || oid.Index() < t.wide.stream.made) {
+	if o == nil && t.is(sparse) && (t.stream() == nil || oid.Index() < t.stream().made) {
 		o = m.addItem(t, oid.Index())
-		o.flags |= objLocal
-		o.state = objPending
+		o.flags = objLocal
 		m.claim(oid, o)
 		m.fill(oid, o, &ev.Return)
 	}
@@ -222,12 +222,24 @@ func (m *Machine) share(ev *Event) {
 		m.unexpected(id.Task{}, oid, "shared, but it is counted already")
 		return
 	}
-	if o.state == objAvailable && t.object(oid.Index()) == o && len(ev.Return.Inner) > 0 && (o.ext == nil || len(o.ext.inner) == 0) {
-		m.fill(oid, o, &ev.Return)
-	}
 	o.flags &^= objLocal
 	o.own++
 	t.flags &^= unshared
+	if o.state == objAvailable && o.where != ByError {
+		m.fill(oid, o, &ev.Return) // now with what it contains
+		if o.ext != nil {
+			m.announce(oid, o) // to those who knew of it early
+		}
+	}
+}
+
+// leftover makes a record for objects of a task whose own has gone.
+func (m *Machine) leftover(t id.Task, ses *session) *task {
+	r := m.insert(t, ses)
+	r.flags |= sparse
+	r.wide = &wide{}
+	m.setState(r, done)
+	return r
 }
 
 func (m *Machine) sendRef(oid id.Object, to id.Node) {
@@ -236,7 +248,7 @@ func (m *Machine) sendRef(oid id.Object, to id.Node) {
 	}
 	if b := m.borrowed[oid]; b != nil {
 		if home := m.Home(oid.Owner()); home != to {
-			m.send(home, Msg{Kind: RefAdd, Object: oid, Node: to, N: 1})
+			m.send(home, Msg{Kind: RefAdd, Object: oid, Node: to, Via: m.self, N: 1})
 		}
 		return
 	}
@@ -246,17 +258,12 @@ func (m *Machine) sendRef(oid id.Object, to id.Node) {
 		return
 	}
 	m.using(o)
-	m.count(o, to, 1)
+	m.count(o, to, m.self, 1)
 }
 
-// count adds n to what node has of o.
-func (m *Machine) count(o *object, node id.Node, n int32) *holder {
-	e := o.more(&m.pools)
-	i, ok := e.holder(node)
-	if !ok {
-		e.holders = slices.Insert(e.holders, i, holder{node: node})
-	}
-	h := &e.holders[i]
+// count adds n to what node has of o from via.
+func (m *Machine) count(o *object, node, via id.Node, n int32) {
+	e, h := m.holder(o, node, via)
 	was := h.count > 0
 	h.count += n
 	if is := h.count > 0; is && !was {
@@ -264,25 +271,63 @@ func (m *Machine) count(o *object, node id.Node, n int32) *holder {
 	} else if was && !is {
 		e.positive--
 	}
-	return h
+	e.tidy(node, via)
 }
 
-func (e *ext) holder(node id.Node) (int, bool) {
-	return slices.BinarySearchFunc(e.holders, node, func(h holder, n id.Node) int { return bytes.Compare(h.node[:], n[:]) })
+// holder returns the entry of node and via, a new one if there is none.
+func (m *Machine) holder(o *object, node, via id.Node) (*ext, *holder) {
+	e := o.more(&m.pools)
+	i, ok := e.entry(node, via)
+	if !ok {
+		e.holders = slices.Insert(e.holders, i, holder{node: node, via: via})
+	}
+	return e, &e.holders[i]
 }
 
-// tidy removes node's entry if it says nothing.
-func (e *ext) tidy(node id.Node) {
-	if i, ok := e.holder(node); ok && e.holders[i].count == 0 && !e.holders[i].subscribed {
+func (e *ext) entry(node, via id.Node) (int, bool) {
+	return slices.BinarySearchFunc(e.holders, holder{node: node, via: via}, compareHolders)
+}
+
+func compareHolders(a, b holder) int {
+	if c := bytes.Compare(a.node[:], b.node[:]); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.via[:], b.via[:])
+}
+
+// tidy removes the entry of node and via if it says nothing.
+func (e *ext) tidy(node, via id.Node) {
+	if i, ok := e.entry(node, via); ok && e.holders[i].count == 0 && !e.holders[i].subscribed && !e.holders[i].settled {
 		e.holders = slices.Delete(e.holders, i, i+1)
 	}
 }
 
+// subscribed records whether node wants to hear of o.
+func (m *Machine) subscribed(o *object, node id.Node, yes bool) {
+	if !yes && o.ext == nil {
+		return
+	}
+	e, h := m.holder(o, node, id.Node{})
+	h.subscribed = yes
+	e.tidy(node, id.Node{})
+}
+
 func (m *Machine) gotRef(oid id.Object, from id.Node) {
+	m.arrived(oid, from)
+	m.hold(0, oid, 1)
+}
+
+// arrived records a reference that from has sent.
+func (m *Machine) arrived(oid id.Object, from id.Node) {
 	if !m.mine(oid.Owner()) {
 		m.token(oid, from)
+		return
 	}
-	m.hold(0, oid, 1)
+	// To the owner a sender need not announce it. But of what this node has
+	// adopted from might not have known, and have told the old owner.
+	if o := m.find(oid); o != nil && oid.Owner() != m.self {
+		m.count(o, m.self, from, -1)
+	}
 }
 
 func (m *Machine) want(oid id.Object) {

@@ -233,7 +233,7 @@ func (w *world) show(d *datadriven.TestData) {
 			fmt.Fprintf(&w.out, "session %d holds %d\n", s.Session, s.N)
 		}
 		for _, n := range h.Nodes {
-			fmt.Fprintf(&w.out, "node %s holds %d subscribed=%v\n", nodeName(n.Node), n.N, n.Subscribed)
+			fmt.Fprintf(&w.out, "node %s holds %d via=%s subscribed=%v\n", nodeName(n.Node), n.N, nodeName(n.Via), n.Subscribed)
 		}
 		for _, t := range h.Tasks {
 			fmt.Fprintf(&w.out, "task %s\n", taskName(t))

@@ -254,7 +254,7 @@ func (m *Machine) forget(t *task) {
 
 // reap removes t if nothing can ask about it any more.
 func (m *Machine) reap(t *task) {
-	if t.state != done || t.is(payload) && t.creates() && !t.is(retired) {
+	if t.state != done || t.mayRestart() {
 		return
 	}
 	if s := t.stream(); s != nil && !s.dropped && !(s.ended && s.consumed == s.made) {
@@ -269,7 +269,11 @@ func (m *Machine) reap(t *task) {
 	m.remove(t)
 }
 
+// creates reports whether t runs an actor's constructor.
 func (t *task) creates() bool { return t.spec != nil && t.spec.Kind == spec.KindCreate }
+
+// mayRestart reports whether t's constructor may have to run again.
+func (t *task) mayRestart() bool { return t.creates() && !t.is(retired) }
 
 func (m *Machine) remove(t *task) {
 	if t.is(kept) {

@@ -5,28 +5,33 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"testing"
 
 	"github.com/weftrun/weft/internal/id"
 )
 
 // world is a few owners and the ordered links between them.
 type world struct {
-	t     testing.TB
+	t     reporter
 	nodes map[id.Node]*Machine
 	links map[[2]id.Node][]Msg
 	opts  Options
 	out   strings.Builder
-	quiet bool                       // print nothing
+	trace bool                       // print events too
 	seen  func(n id.Node, f *Effect) // called for each effect
 }
 
-func newWorld(t testing.TB, opts Options, names ...string) *world {
+func newWorld(t reporter, opts Options, names ...string) *world {
 	w := &world{t: t, nodes: map[id.Node]*Machine{}, links: map[[2]id.Node][]Msg{}, opts: opts}
 	for _, n := range names {
 		w.nodes[node(n)] = New(node(n), opts)
 	}
 	return w
+}
+
+// reporter is what tests and properties have in common.
+type reporter interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }
 
 func node(name string) (n id.Node) { copy(n[:], name); return n }
@@ -69,8 +74,10 @@ func parseObject(s string) id.Object {
 
 func (w *world) step(n id.Node, ev *Event) {
 	w.t.Helper()
-	m := w.nodes[n]
-	w.run(n, m.Step(0, ev, nil))
+	if w.trace {
+		fmt.Fprintf(&w.out, "%s\n", describeEvent(n, ev))
+	}
+	w.run(n, w.nodes[n].Step(0, ev, nil))
 }
 
 // run carries out effects: messages go on their links.
@@ -82,9 +89,7 @@ func (w *world) run(n id.Node, fx []Effect) {
 			l := [2]id.Node{n, f.Node}
 			w.links[l] = append(w.links[l], f.Msg)
 		}
-		if !w.quiet {
-			fmt.Fprintf(&w.out, "%s\n", describe(n, f))
-		}
+		fmt.Fprintf(&w.out, "%s\n", describe(n, f))
 		if w.seen != nil {
 			w.seen(n, f)
 		}
@@ -104,9 +109,7 @@ func (w *world) deliver(from, to id.Node) bool {
 	msg := w.links[l][0]
 	w.links[l] = w.links[l][1:]
 	if w.nodes[to] != nil {
-		if !w.quiet {
-			fmt.Fprintf(&w.out, "%s->%s %s\n", nodeName(from), nodeName(to), describeMsg(&msg))
-		}
+		fmt.Fprintf(&w.out, "%s->%s %s\n", nodeName(from), nodeName(to), describeMsg(&msg))
 		w.step(to, &Event{Kind: Peer, Node: from, Msg: msg})
 	}
 	return true
@@ -132,6 +135,24 @@ func (w *world) deliverAll() {
 			}
 		}
 	}
+}
+
+func describeEvent(n id.Node, ev *Event) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %s %v %s %s node=%s session=%d attempt=%d", nodeName(n), ev.Kind, taskName(ev.Task), objectName(ev.Object), nodeName(ev.Node), ev.Session, ev.Attempt)
+	for _, o := range ev.Args {
+		fmt.Fprintf(&b, " arg=%s", objectName(o))
+	}
+	for _, o := range append(ev.Inner, ev.Return.Inner...) {
+		fmt.Fprintf(&b, " inner=%s", objectName(o))
+	}
+	for _, r := range ev.Returns {
+		fmt.Fprintf(&b, " return=%s", describeWhere(r.Where, r.Node))
+		for _, o := range r.Inner {
+			fmt.Fprintf(&b, " inner=%s", objectName(o))
+		}
+	}
+	return b.String()
 }
 
 func describe(n id.Node, f *Effect) string {
@@ -180,8 +201,8 @@ func describeMsg(m *Msg) string {
 	if !m.Object.IsZero() {
 		fmt.Fprintf(&b, " %s", objectName(m.Object))
 	}
-	if m.Kind == RefAdd || m.Kind == RefDrop {
-		fmt.Fprintf(&b, " of=%s n=%d", nodeName(m.Node), m.N)
+	if m.Kind == RefAdd || m.Kind == RefDrop || m.Kind == Audit || m.Kind == RefHeld {
+		fmt.Fprintf(&b, " of=%s via=%s n=%d", nodeName(m.Node), nodeName(m.Via), m.N)
 	}
 	if m.Gone != 0 {
 		fmt.Fprintf(&b, " gone=%v", m.Gone)

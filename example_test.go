@@ -297,8 +297,7 @@ func ExampleError() {
 	defer s.Shutdown(ctx)
 	_, err := exOpen.Call(ctx, "a.txt")
 	fmt.Println(errors.Is(err, weft.UserError), errors.Is(err, errNoFile))
-	var e *weft.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*weft.Error](err); ok {
 		fmt.Println(e.Op, "-", e.Message, "- attempt", e.Attempt)
 	}
 	_, err = exSquare.Call(ctx, 1, weft.CPU(1000))

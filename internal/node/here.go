@@ -32,6 +32,7 @@ type runner struct {
 type start struct {
 	r     *runner
 	first *task
+	at    time.Duration // when it was decided
 }
 
 // add gives r a task, and another goroutine if it may have one.
@@ -42,7 +43,7 @@ func (r *runner) add(t *task) {
 	}
 	r.active++
 	r.n.arm(t)
-	r.n.out.starts = append(r.n.out.starts, start{r, t})
+	r.n.out.starts = append(r.n.out.starts, start{r, t, r.n.now})
 }
 
 // next takes r's next task, or ends a goroutine of it and returns nil.
@@ -70,8 +71,9 @@ func (r *runner) waiting() []*task {
 }
 
 // run executes first and whatever else r has.
-func (r *runner) run(first *task) {
+func (r *runner) run(first *task, at time.Duration) {
 	f := frames.Get().(*frame)
+	f.began = at
 	for t := first; t != nil; {
 		t = r.step(t, f)
 	}
@@ -80,21 +82,23 @@ func (r *runner) run(first *task) {
 
 // runNow executes t on the goroutine of its caller, which waits for it anyway.
 // What else r has by then gets a goroutine of its own.
-func (r *runner) runNow(t *task) {
+func (r *runner) runNow(t *task, at time.Duration) {
 	f := frames.Get().(*frame)
+	f.began = at
 	next := r.step(t, f)
+	at = f.began
 	frames.Put(f)
 	if next != nil {
-		r.n.spawnHere(func() { r.run(next) })
+		r.n.spawnHere(func() { r.run(next, at) })
 	}
 }
 
 // step executes t, reports its outcome and takes the next task.
 func (r *runner) step(t *task, f *frame) (next *task) {
-	returned := false
+	returned, at := false, f.began
 	defer func() {
 		if !returned {
-			r.n.spawnHere(func() { r.goexited(t) })
+			r.n.spawnHere(func() { r.goexited(t, at) })
 		}
 	}()
 	var self any
@@ -107,11 +111,11 @@ func (r *runner) step(t *task, f *frame) (next *task) {
 }
 
 // goexited goes on after a function that ended its goroutine, which was r's.
-func (r *runner) goexited(t *task) {
-	f := &frame{outcome: outcome{err: &wire.Error{Code: wire.UserError, Type: "runtime.Goexit", Node: r.n.id, Place: r.n.where,
+func (r *runner) goexited(t *task, at time.Duration) {
+	f := &frame{began: at, outcome: outcome{err: &wire.Error{Code: wire.UserError, Type: "runtime.Goexit", Node: r.n.id, Place: r.n.where,
 		Message: "the function ended its goroutine (runtime.Goexit) instead of returning"}}}
 	if next := r.report(t, f); next != nil {
-		r.run(next)
+		r.run(next, f.began)
 	}
 }
 
@@ -123,11 +127,12 @@ func (r *runner) report(t *task, f *frame) (next *task) {
 	if r.inst != nil {
 		n.answered(t, &f.outcome)
 	} else {
-		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: t.id, Attempt: t.attempt, Lease: r.lease, Ran: int64(f.ran)})
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: t.id, Attempt: t.attempt, Lease: r.lease, Ran: int64(n.now - f.began)})
 		n.finish(t, &f.outcome)
 	}
 	n.settle()
 	next = r.next()
+	f.began = n.now
 	n.unlock()
 	return next
 }
@@ -162,10 +167,10 @@ func (n *Node) arm(t *task) {
 // frame is what running tasks one after the other needs again and again.
 type frame struct {
 	outcome
-	ran  time.Duration
-	in3  [3]any
-	out1 [1]any
-	out  []any
+	began time.Duration // of the task that runs, since the node's start
+	in3   [3]any
+	out1  [1]any
+	out   []any
 }
 
 var frames = sync.Pool{New: func() any { return new(frame) }}
@@ -184,13 +189,12 @@ func (n *Node) perform(t *task, self any, f *frame) {
 	if t.spec.Returns > 1 {
 		f.out = make([]any, t.spec.Returns)
 	}
-	c, began := t.run, time.Now()
+	c := t.run
 	if fn.Stream != nil {
 		err = client.RunStream(c, fn, self, in, t.stream.yield)
 	} else {
 		err = client.Run(c, fn, self, in, f.out)
 	}
-	f.ran = time.Since(began)
 	c.Finish()
 	f.in3 = [3]any{}
 	f.fill(n, fn, err)

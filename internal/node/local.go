@@ -94,7 +94,7 @@ func (l *Local) submit(t *task, now bool) error {
 	}
 	n.unlock()
 	if mine.r != nil {
-		mine.r.runNow(t)
+		mine.r.runNow(t, mine.at)
 	}
 	return nil
 }

@@ -206,7 +206,7 @@ func (b *batch) run(n *Node) {
 
 func (n *Node) launch(s start) {
 	defer n.running.Done()
-	s.r.run(s.first)
+	s.r.run(s.first, s.at)
 }
 
 // later has f run after the lock is released.

@@ -34,8 +34,9 @@ var queuedTasks = &topic{
 
 // queue keeps the node busy, queues n tasks behind that, and lets them go.
 func (m *meter) queue(ctx context.Context, n int) error {
+	holds := held.Load()
 	release := hold.Remote(ctx, weft.CPU(nodeCPUs))
-	for before := held.Load(); held.Load() == before; {
+	for held.Load() == holds {
 		time.Sleep(time.Millisecond)
 	}
 	left.Store(int64(n))

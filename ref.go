@@ -242,14 +242,19 @@ func waitReady[T any](ctx context.Context, refs []Ref[T], n int) ([]bool, error)
 			mark(i)
 		case <-ctx.Done():
 			resume()
-			e := &Error{Code: Cancelled, Op: "wait", Err: context.Cause(ctx)}
-			if errors.Is(e.Err, context.DeadlineExceeded) {
-				e.Code = Timeout
-			}
-			return ready, e
+			return ready, endedWait(ctx, "wait")
 		}
 	}
 	return ready, nil
+}
+
+// endedWait is the error of a wait that ctx has ended.
+func endedWait(ctx context.Context, op string) error {
+	e := &Error{Code: Cancelled, Op: op, Err: context.Cause(ctx)}
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		e.Code = Timeout
+	}
+	return e
 }
 
 // watch delivers the index of each ref of refs as it becomes ready.
@@ -304,7 +309,7 @@ func nextEvent(ctx context.Context, events <-chan int) (int, error) {
 	case i := <-events:
 		return i, nil
 	case <-ctx.Done():
-		return 0, &Error{Code: Cancelled, Op: "completed", Err: context.Cause(ctx)}
+		return 0, endedWait(ctx, "completed")
 	}
 }
 

@@ -21,9 +21,10 @@ type remoteStream struct {
 
 	mu     sync.Mutex
 	items  []*Future
-	next   int // index of the first of items
-	asked  int // items asked for and not yet received
-	ahead  int // how many are to be on their way, at most
+	next   int  // index of the first of items
+	asked  int  // items asked for and not yet received
+	ahead  int  // how many are to be on their way, at most
+	eager  bool // tells of each item that it was read: their sizes count
 	ended  bool
 	err    error
 	closed bool
@@ -38,7 +39,7 @@ func (r *Remote) SubmitStream(ctx context.Context, c *Call) Stream {
 	if w := c.Spec.WindowItems; w > 0 {
 		ahead = min(ahead, w)
 	}
-	s := &remoteStream{r: r, t: c.Task, wake: make(chan struct{}, 1), asked: ahead, ahead: ahead}
+	s := &remoteStream{r: r, t: c.Task, wake: make(chan struct{}, 1), asked: ahead, ahead: ahead, eager: c.Spec.WindowBytes > 0}
 	r.mu.Lock()
 	if r.err == nil {
 		r.streams[c.Task] = s
@@ -143,7 +144,7 @@ func (s *remoteStream) poll() (item Item, ok bool, ask int) {
 	s.items[0] = nil
 	s.items = s.items[1:]
 	s.next++
-	if low := s.asked + len(s.items); low <= s.ahead/2 && !s.ended {
+	if low := s.asked + len(s.items); (low <= s.ahead/2 || s.eager) && !s.ended {
 		ask = s.ahead - low
 		s.asked += ask
 	}

@@ -112,7 +112,11 @@ func (c *credit) add(items int, bytes int64) {
 }
 
 // wait returns when an item may be made, or ctx's error.
-func (c *credit) wait(ctx context.Context) error {
+func (c *credit) wait(ctx context.Context, r *Remote) error {
+	if c.room() {
+		return nil
+	}
+	defer r.Blocked(ctx)()
 	for !c.room() {
 		select {
 		case <-c.more:
@@ -143,7 +147,7 @@ func (d *runner) stream(fn *Function, self any, in []any) error {
 	var failed error
 	yield := func(v any) bool {
 		if failed == nil {
-			failed = j.credit.wait(&j.TaskContext)
+			failed = j.credit.wait(&j.TaskContext, d.w.r)
 		}
 		if failed != nil {
 			return false

@@ -118,8 +118,7 @@ func (h *handler) Consume(m *sessionv1.Consume) error {
 	}
 	return h.in(func() error {
 		if task := h.n.tasks[t]; task != nil && task.stream != nil && task.stream.sess == h.s && !task.stream.closed {
-			task.stream.want += int(m.N)
-			h.n.pushItems(task.stream)
+			task.stream.ask(int(m.N))
 		}
 		return nil
 	})
@@ -421,6 +420,10 @@ func (n *Node) received(s *session, oid id.Object, p *sessionv1.Value, res uint6
 	}
 	if res == 0 {
 		return client.Result{Enc: &client.Encoded{Value: v}}, nil
+	}
+	if e := n.objects[oid]; e != nil && (e.ready || e.at) { // made again by another attempt: the first stays
+		n.abortAll(s, []uint64{res})
+		return client.Result{}, nil
 	}
 	if err := n.store.Seal(s.id, evict.Res(res), oid, int64(p.Size)); err != nil {
 		return client.Result{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/dispatch"
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
@@ -27,10 +28,12 @@ type stream struct {
 	err     *wire.Error
 	closed  bool
 
-	wake chan struct{} // of an embedded consumer; one that waits at a time
-	sess *session      // any other consumer
-	want int           // items that it asked for
-	told bool          // of the end
+	wake  chan struct{} // of an embedded consumer; one that waits at a time
+	sess  *session      // any other consumer
+	asked bool          // it has asked for some
+	want  int           // items that it asked for and was not sent
+	read  int           // items that own knows to have been read
+	told  bool          // of the end
 }
 
 func newStream(n *Node, t *task) *stream {
@@ -59,12 +62,14 @@ func (s *stream) yield(v any) bool {
 	for !s.mayMake() && !s.closed && !s.t.cancelled {
 		ready := make(chan struct{})
 		s.resume = func() { close(ready) }
+		n.block(s.t.id, dispatch.Blocked)
 		n.unlock()
 		select {
 		case <-ready:
 		case <-c.Done():
 		}
 		n.lock()
+		n.block(s.t.id, dispatch.Unblocked)
 	}
 	if s.closed || s.t.cancelled {
 		n.unlock()
@@ -114,8 +119,8 @@ func (n *Node) streamEnd(e *own.Effect) {
 	}
 	s := t.stream
 	s.ended, s.count = true, e.N
-	if e.Fault != 0 && t.out != nil {
-		s.err = t.out.err
+	if t.out != nil {
+		s.err = t.out.err // also if own counts it as a result
 	}
 	s.deliver()
 }
@@ -132,14 +137,34 @@ func (s *stream) deliver() {
 	}
 }
 
-// take removes the next item, and tells own so that the producer gets credit.
+// ask is how a consumer in another process asks for n more items. The first time
+// is in advance; from then on they are as many as it has read since.
+func (s *stream) ask(n int) {
+	if s.asked {
+		s.acknowledge(n)
+	}
+	s.asked = true
+	s.want += n
+	s.n.pushItems(s)
+}
+
+// acknowledge tells own that n items were read, so that the producer gets credit.
+func (s *stream) acknowledge(n int) {
+	n = min(n, s.next-s.read)
+	if n <= 0 || s.closed {
+		return
+	}
+	s.read += n
+	s.n.stepOwn(&own.Event{Kind: own.Consume, Task: s.t.id, N: n})
+}
+
+// take removes the next item.
 func (s *stream) take() (client.Result, id.Object) {
 	res := s.pending[0]
 	s.pending[0] = client.Result{}
 	s.pending = s.pending[1:]
 	o := s.t.id.Return(uint32(s.next))
 	s.next++
-	s.n.stepOwn(&own.Event{Kind: own.Consume, Task: s.t.id, N: 1})
 	return res, o
 }
 
@@ -174,6 +199,7 @@ func (s *stream) poll() (client.Item, bool) {
 	defer s.n.unlock()
 	if len(s.pending) > 0 {
 		res, o := s.take()
+		s.acknowledge(1)
 		f := &client.Future{ID: o, Sess: s.n.local, Codec: s.t.codec(0)}
 		if e := s.n.objects[o]; e != nil {
 			s.n.local.counted(f)
@@ -251,6 +277,7 @@ func (n *Node) pushItems(s *stream) {
 	}
 	if s.ended && len(s.pending) == 0 && !s.told {
 		s.told = true
+		s.acknowledge(s.next - s.read)
 		end := &sessionv1.StreamEnd{Task: append([]byte(nil), s.t.id[:]...), Count: uint32(s.count)}
 		if s.err != nil {
 			end.Error = wire.ErrorToPB(s.err)

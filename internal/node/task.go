@@ -314,7 +314,7 @@ var faultCodes = map[own.Fault]wire.Code{
 	own.OutOfMemory: wire.OutOfMemory, own.ArgLost: wire.ObjectLost, own.Cancelled: wire.Cancelled,
 	own.Unschedulable: wire.Unschedulable, own.SetupFailed: wire.SetupFailed, own.ActorDead: wire.ActorDied,
 	own.ActorMaybe: wire.ActorUnavailable, own.Bystander: wire.WorkerCrashed,
-	own.ReplayMismatch: wire.Internal, own.ShortResult: wire.Protocol,
+	own.ReplayMismatch: wire.UserError, own.ShortResult: wire.Protocol,
 }
 
 // faultError describes a fault of which nothing more is known.

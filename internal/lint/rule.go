@@ -30,7 +30,7 @@ func (p Problem) String() string {
 
 // Rules lists all rules.
 func Rules() []Rule {
-	return slices.Concat(layerRules(), pureRules(), goRules(), textRules())
+	return slices.Concat(layerRules(), pureRules(), lockRules(), goRules(), textRules())
 }
 
 // Check applies the rule to the tree. Problems that an entry of exempt allows

@@ -67,11 +67,11 @@ func (h *handler) in(f func() error) error {
 
 // BatchEnd implements proto.Handler.
 func (h *handler) BatchEnd() {
+	h.n.leave()
 	if f := h.welcomed; f != nil {
 		h.welcomed = nil
 		f()
 	}
-	h.n.leave()
 }
 
 // Closed implements proto.Handler.

@@ -35,9 +35,10 @@ func (n *Node) failureRecord(t *task, kind event.Kind, text string) {
 		Worker: t.worker, Name: n.events.Name(t.spec.Name)}, text)
 }
 
-// doneRecord notes a task that returned.
-func (n *Node) doneRecord(t *task) {
-	n.events.Append(n.now, event.Record{Kind: event.TaskDone, ID: event.IDOf(t.id), Job: t.spec.Job, N: t.attempt,
+// plainRecord notes the end of a task that nobody needs to look at: one that
+// returned or was cancelled.
+func (n *Node) plainRecord(t *task, kind event.Kind) {
+	n.events.Append(n.now, event.Record{Kind: kind, ID: event.IDOf(t.id), Job: t.spec.Job, N: t.attempt,
 		Worker: t.worker, Name: n.nameOf(t)})
 }
 

@@ -265,7 +265,7 @@ func (n *Node) finish(t *task, o *outcome) {
 		return
 	}
 	n.counts.done++
-	n.doneRecord(t)
+	n.plainRecord(t, event.TaskDone)
 	ev := own.Event{Kind: own.Done, Task: t.id, Attempt: t.attempt, Node: n.id}
 	returns := n.returns[:0]
 	for i := range t.spec.Returns {
@@ -306,6 +306,10 @@ func (n *Node) failTask(e *own.Effect) {
 		t.out.err.Op = t.spec.Name
 	}
 	n.counts.failed++
+	if e.Fault == own.Cancelled {
+		n.plainRecord(t, event.TaskCancelled)
+		return
+	}
 	n.failureRecord(t, event.TaskFailed, t.out.err.Error())
 }
 

@@ -60,7 +60,7 @@ func (s source) Nodes(_ context.Context, q state.Query) (state.Rows[state.Node],
 		Version: n.cfg.Build, Total: n.total.Map(), Free: free.Map(), Labels: n.cfg.Labels, Workers: len(n.workers),
 		Queued: n.dispatch.Queued(), Started: n.start,
 		Store:  state.StoreUse{Used: use.Used, Limit: use.Limit, Pinned: pinned(&use), Warm: use.Slab.Warm, Spilled: use.DiskUsed, Objects: int64(use.Objects)},
-		Memory: state.MemoryUse{Used: residentBytes(), Limit: n.cfg.MemoryLimit}}
+		Memory: n.memoryUse()}
 	row.Running = n.taskCounts()[state.TaskRunning]
 	n.mu.Unlock()
 	return state.Select(q, slices.Values([]state.Node{row}))
@@ -318,6 +318,14 @@ func (n *Node) taskCounts() map[string]int {
 	}
 	return map[string]int{state.TaskPendingPlacement: queued, state.TaskRunning: running,
 		state.TaskPendingArgs: max(len(n.tasks)-queued-running-len(n.instances), 0)}
+}
+
+// memoryUse is what the guard saw last, or, before it looked, this process.
+func (n *Node) memoryUse() state.MemoryUse {
+	if s := n.memory.machine.Stats(); s.Limit > 0 {
+		return state.MemoryUse{Used: s.Used, Limit: s.Limit}
+	}
+	return state.MemoryUse{Used: residentBytes(), Limit: n.cfg.MemoryLimit}
 }
 
 // counts are tasks since the node's start, by their end.

@@ -235,7 +235,8 @@ func (n *Node) interrupt(e *own.Effect) {
 	case t.worker != inProcess && t.worker != 0:
 		n.interruptWorker(t, e.Force)
 	case t.run != nil:
-		n.later(func() { t.run.Cancel(wire.Cancelled) })
+		c := t.run
+		n.later(func() { c.Cancel(wire.Cancelled) })
 	}
 }
 

@@ -275,8 +275,8 @@ func (n *Node) shut() {
 // failLeft completes the futures of what is still there: nobody else will.
 func (n *Node) failLeft() {
 	for _, t := range n.tasks {
-		if t.run != nil {
-			n.later(func() { t.run.Cancel(wire.Closed) })
+		if c := t.run; c != nil {
+			n.later(func() { c.Cancel(wire.Closed) })
 		}
 		if t.call != nil {
 			failAll(t.call, errClosed())

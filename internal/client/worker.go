@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
@@ -404,9 +406,46 @@ func (w *workerRole) interrupt(m *sessionv1.Interrupt) error {
 	if len(found) == 0 {
 		w.stopped.add(runID{t, m.Attempt})
 	}
+	var waiting []*job
+	for _, j := range found {
+		if w.withdraw(j) {
+			waiting = append(waiting, j)
+		}
+	}
 	w.mu.Unlock()
 	cancelAll(found, wire.Cancelled)
+	for _, j := range waiting {
+		go func() { // answers may wait for the node to read
+			d := runner{w: w, job: j, began: time.Now()}
+			d.answer(errNotBegun(j))
+		}()
+	}
 	return nil
+}
+
+// withdraw takes j out of its queue if it waits there: those before it may take
+// long. Under the lock.
+func (w *workerRole) withdraw(j *job) bool {
+	var q *queue
+	switch {
+	case j.tmpl.spec == nil || j.tmpl.spec.Kind == spec.KindCreate:
+	case j.actor != nil:
+		q = j.actor.queue(string(j.frame.m.Group))
+	default:
+		q = w.leases[j.lease]
+	}
+	if q == nil {
+		return false
+	}
+	i := slices.Index(q.jobs, j)
+	if i >= 0 {
+		q.jobs = slices.Delete(q.jobs, i, i+1)
+	}
+	return i >= 0
+}
+
+func errNotBegun(j *job) error {
+	return &wire.Error{Code: wire.Cancelled, Op: j.tmpl.spec.Name, Message: "before it began"}
 }
 
 // find returns some of the jobs; under the lock.

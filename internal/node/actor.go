@@ -163,11 +163,15 @@ func (n *Node) deliver(e *actor.Effect) {
 	if inst == nil {
 		return
 	}
-	r := &inst.main
+	inst.runnerOf(t).add(t)
+}
+
+// runnerOf is that of t's concurrency group.
+func (inst *instance) runnerOf(t *task) *runner {
 	if g := t.group(); g != "" && inst.groups[g] != nil {
-		r = inst.groups[g]
+		return inst.groups[g]
 	}
-	r.add(t)
+	return &inst.main
 }
 
 // group is the concurrency group of a method call.
@@ -311,4 +315,7 @@ func (n *Node) actorChanged(e *actor.Effect) {
 	t.out = &outcome{err: err}
 	n.failed(t, own.ActorDead)
 	n.stepOwn(&own.Event{Kind: own.Retire, Task: t.id})
+	if t.spec.Actor.Detached {
+		n.releaseJob(t.spec.Job)
+	}
 }

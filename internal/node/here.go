@@ -62,6 +62,16 @@ func (r *runner) next() *task {
 	return t
 }
 
+// remove takes t out if it has not begun.
+func (r *runner) remove(t *task) bool {
+	i := slices.Index(r.queue[r.head:], t)
+	if i < 0 {
+		return false
+	}
+	r.queue = slices.Delete(r.queue, r.head+i, r.head+i+1)
+	return true
+}
+
 // waiting takes all tasks that have not begun.
 func (r *runner) waiting() []*task {
 	ts := slices.Clone(r.queue[r.head:])
@@ -237,6 +247,25 @@ func (n *Node) interrupt(e *own.Effect) {
 	case t.run != nil:
 		c := t.run
 		n.later(func() { c.Cancel(wire.Cancelled) })
+	case t.worker == inProcess:
+		n.withdraw(t)
+	}
+}
+
+// withdraw ends a task that was handed over to this process and has not begun:
+// those before it may take long.
+func (n *Node) withdraw(t *task) {
+	o := &outcome{err: &wire.Error{Code: wire.Cancelled, Op: t.spec.Name, Message: "before it began"}}
+	switch inst := n.instances[t.actor]; {
+	case t.spec.Kind == spec.KindTask:
+		if r := n.leases[t.lease]; r != nil && r.remove(t) {
+			n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: t.id, Attempt: t.attempt, Lease: t.lease})
+			n.finish(t, o)
+		}
+	case t.spec.Kind == spec.KindMethod && inst != nil:
+		if inst.runnerOf(t).remove(t) {
+			n.answered(t, o)
+		}
 	}
 }
 

@@ -202,24 +202,39 @@ func (n *Node) endJob(s *session) {
 	n.settle()
 	n.killAll(s.job)
 	n.events.Note(n.now, event.Record{Kind: event.JobEnded, Job: s.job}, s.program)
-	if j := n.jobs[s.job]; j != nil && j.exe != nil && !n.jobNeeded(s.job) {
+	n.releaseJob(s.job)
+}
+
+// releaseJob forgets a job whose driver has gone, once no detached actor of it
+// may need a new worker.
+func (n *Node) releaseJob(id id.Job) {
+	j := n.jobs[id]
+	if j == nil || !j.session.ended || n.jobNeeded(id) {
+		return
+	}
+	if j.exe != nil {
 		_ = j.exe.Close()
 		j.exe = nil
 	}
-	if j := n.jobs[s.job]; j != nil && !n.jobNeeded(s.job) {
-		n.jobRecord(j, true)
-		delete(n.jobs, s.job)
-	}
+	n.jobRecord(j, true)
+	delete(n.jobs, id)
 }
 
-// jobNeeded reports whether detached actors of a job may need new workers.
+// jobNeeded reports whether a detached actor of the job lives.
 func (n *Node) jobNeeded(j id.Job) bool {
-	for _, p := range n.workers {
-		if p.class.Job == j && n.hostsDetached(p) {
-			return true
+	for after := (id.Actor{}); ; {
+		page := n.actors.List(after, pageSize)
+		for i := range page {
+			a := &page[i]
+			if a.Job == j && a.State != actor.Dead && a.Spec.Actor.Detached && !a.Remote {
+				return true
+			}
+			after = a.Actor
+		}
+		if len(page) < pageSize {
+			return false
 		}
 	}
-	return false
 }
 
 // Close ends the node: its sessions, tasks, actors, workers and files. When it
@@ -263,6 +278,11 @@ func (n *Node) shut() {
 	n.failLeft()
 	n.settle()
 	n.closed = true
+	for _, j := range n.jobs {
+		if j.exe != nil {
+			n.later(func() { _ = j.exe.Close() })
+		}
+	}
 	n.timer.Stop()
 	n.killAll(id.Job{})
 	n.unlock()

@@ -389,6 +389,9 @@ func (l *Local) Query(ctx context.Context, what string, ids []byte) ([]byte, err
 func (l *Local) Close(ctx context.Context) error {
 	l.n.lock()
 	s := l.n.sessions[l.info.Session]
+	if s != nil {
+		l.n.failLeft() // before they are cancelled, for that is why
+	}
 	l.n.unlock()
 	if s != nil {
 		l.n.endSession(s)

@@ -1,8 +1,6 @@
 package own
 
 import (
-	"slices"
-
 	"github.com/weftrun/weft/internal/id"
 )
 
@@ -108,7 +106,7 @@ func (m *Machine) peer(from id.Node, msg *Msg) {
 	}
 	switch msg.Kind {
 	case Resolved:
-		m.resolvedMsg(msg)
+		m.resolvedMsg(about, msg)
 		return
 	case Release:
 		m.emit(Effect{Kind: Free, Object: msg.Object, Attempt: msg.Attempt})
@@ -228,11 +226,12 @@ func (m *Machine) subscribeMsg(oid id.Object, node id.Node) {
 }
 
 // resolvedMsg learns from the owner where a borrowed object is.
-func (m *Machine) resolvedMsg(msg *Msg) {
+func (m *Machine) resolvedMsg(from id.Node, msg *Msg) {
 	oid := msg.Object
 	b := m.borrowed[oid]
 	for _, in := range msg.Return.Inner {
-		m.innerToken(in, msg.Node, b)
+		m.arrived(in, from)
+		m.later(opRelease, in) // unless b pins it
 	}
 	if b == nil {
 		return
@@ -241,6 +240,7 @@ func (m *Machine) resolvedMsg(msg *Msg) {
 		m.vanish(oid, &b.object, msg.Gone)
 		return
 	}
+	m.replaceInner(oid, &b.object, msg.Return.Inner)
 	r := &msg.Return
 	if r.Where == AtNode && m.dead[r.Node] {
 		return // the owner does not know yet; it will tell
@@ -252,15 +252,15 @@ func (m *Machine) resolvedMsg(msg *Msg) {
 	}
 }
 
-// innerToken takes a reference that came inside b's value: b holds it.
-func (m *Machine) innerToken(in id.Object, from id.Node, b *borrow) {
-	m.arrived(in, from)
-	if b == nil || b.ext != nil && slices.Contains(b.ext.inner, in) {
-		m.later(opRelease, in)
-		return
+// replaceInner makes o hold what its value contains now: a rebuilt value may
+// contain other references than the lost one.
+func (m *Machine) replaceInner(oid id.Object, o *object, inner []id.Object) {
+	var old []id.Object
+	if o.ext != nil {
+		old, o.ext.inner = o.ext.inner, nil
 	}
-	if m.pin(in) {
-		e := b.more(&m.pools)
-		e.inner = append(e.inner, in)
+	m.contain(oid, o, inner)
+	for _, in := range old {
+		m.unpin(in)
 	}
 }

@@ -19,7 +19,7 @@ func (m *Machine) nodeDead(n id.Node) {
 		m.loseAt(m.task(tid), n)
 	}
 	for _, tid := range ids {
-		if t := m.task(tid); t.state == Running && t.node == n {
+		if t := m.task(tid); t != nil && t.state == Running && t.node == n {
 			m.failed(t, NodeDied, id.Object{})
 		}
 	}

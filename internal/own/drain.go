@@ -114,7 +114,6 @@ func (m *Machine) export(t *task, to id.Node, left map[id.Object]int32) Record {
 	}
 	if t.state == Running && t.node == m.self {
 		r.State, r.Node = Queued, id.Node{}
-		r.Attempt++
 	}
 	if d := t.deps; d != nil {
 		r.Args, r.Inner, r.Bytes = d.objs[:d.nargs:d.nargs], d.objs[d.nargs:], d.bytes
@@ -211,8 +210,16 @@ func (m *Machine) adopt(old id.Node, records []Record) {
 		}
 	}
 	for i := range records {
-		if t := m.task(records[i].Task); t != nil && (t.state == Waiting || t.state == Queued) {
+		t := m.task(records[i].Task)
+		switch {
+		case t == nil:
+		case t.state == Queued && !t.creates():
+			t.attempt++ // the old owner may have had it begun
 			m.await(t)
+		case t.state == Waiting || t.state == Queued:
+			m.await(t)
+		case t.state == Running && m.dead[t.node]:
+			m.failed(t, NodeDied, id.Object{})
 		}
 	}
 }

@@ -96,6 +96,7 @@ const (
 	opGone              // Object: fail the tasks that wait for it
 	opCancel            // Object's task
 	opEvict             // a lineage entry, if there is too much
+	opAwait             // Object's task: look at its arguments again
 )
 
 type work struct {
@@ -138,6 +139,8 @@ func (m *Machine) run(w work) {
 		m.failWaiters(w.object)
 	case opCancel:
 		m.cancel(w.object.Task(), w.force, w.recursive)
+	case opAwait:
+		m.awaitAgain(w.object.Task())
 	case opEvict:
 		m.evict()
 	}

@@ -70,6 +70,9 @@ func (m *model) effect(_ id.Node, f *Effect) {
 		m.unqueue(f.Task)
 		delete(m.deps, f.Task)
 	case Unexpected:
+		if m.tainted[f.Object] {
+			return
+		}
 		m.rt.Fatalf("unexpected: %s %s %s\n%s", taskName(f.Task), objectName(f.Object), f.Why, &m.out)
 	default:
 	}

@@ -241,7 +241,15 @@ func (m *Machine) complete(t *task) {
 		m.runnable(t)
 		return
 	}
-	m.await(t)
+	m.later(opAwait, t.id.Return(0))
+}
+
+// awaitAgain looks once more at the arguments of a task, some of which were
+// lost while it waited for others.
+func (m *Machine) awaitAgain(tid id.Task) {
+	if t := m.task(tid); t != nil && t.state == Waiting && t.deps.missing == 0 {
+		m.await(t)
+	}
 }
 
 // forget lets the shell drop t's payload.

@@ -6,5 +6,5 @@ import "errors"
 func (n *Node) Check() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return errors.Join(n.own.Check(), n.place.Check(), n.dispatch.Check(), n.actors.Check(), n.store.Check())
+	return errors.Join(n.own.Check(), n.place.Check(), n.dispatch.Check(), n.actors.Check(), n.memory.machine.Check(), n.store.Check())
 }

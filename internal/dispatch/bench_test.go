@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -104,11 +105,11 @@ func appendStarts(to, fx []Effect) []Effect {
 // BenchmarkKeys drains tasks of many keys, so that leases keep changing hands.
 func BenchmarkKeys(b *testing.B) {
 	for _, keys := range []int{10, 1000} {
-		b.Run(fmt.Sprint(keys), func(b *testing.B) {
+		b.Run(strconv.Itoa(keys), func(b *testing.B) {
 			const total = 200_000
 			var specs []*spec.Task
 			for k := range keys {
-				s := &spec.Task{Job: id.Job{1}, Function: "f", Env: 0, Selector: resource.Selector{{Key: fmt.Sprint(k), Not: true, Values: []string{"x"}}}}
+				s := &spec.Task{Job: id.Job{1}, Function: "f", Env: 0, Selector: resource.Selector{{Key: strconv.Itoa(k), Not: true, Values: []string{"x"}}}}
 				s.Resources.CPU = resource.Unit
 				if err := s.Seal(); err != nil {
 					b.Fatal(err)
@@ -126,7 +127,7 @@ func BenchmarkKeys(b *testing.B) {
 // BenchmarkJobs drains tasks of many jobs.
 func BenchmarkJobs(b *testing.B) {
 	for _, jobs := range []int{2, 200} {
-		b.Run(fmt.Sprint(jobs), func(b *testing.B) {
+		b.Run(strconv.Itoa(jobs), func(b *testing.B) {
 			const total = 200_000
 			var specs []*spec.Task
 			for j := range jobs {

@@ -185,7 +185,7 @@ func (m *Machine) checkProgress() error {
 		}
 	}
 	for _, j := range m.jobs {
-		if q := m.first(j); j == m.jobs[0] && m.fit(q.shape, true) != nil && !m.reserves(q) {
+		if q := m.first(j); j == m.jobs[0] && m.fit(q.shape) != nil && !m.reserves(q) {
 			return fmt.Errorf("queue %v waits although there is room for it", q.name)
 		}
 	}

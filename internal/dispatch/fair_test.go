@@ -41,11 +41,9 @@ func (p *plant) do(ev Event) {
 	for _, x := range slices.Clone(p.step(ev)) {
 		switch x.Kind {
 		case Start:
-			if l := append(p.leases[x.Lease], x); len(l) > 0 {
-				p.leases[x.Lease] = l
-				if len(l) == 1 {
-					p.begin(x)
-				}
+			p.leases[x.Lease] = append(p.leases[x.Lease], x)
+			if len(p.leases[x.Lease]) == 1 {
+				p.begin(x)
 			}
 		case Revoke:
 			back := Event{Kind: TakenBack, Lease: x.Lease}

@@ -93,14 +93,14 @@ func (m *Machine) bundlesFor(s *shape) iter.Seq[*resource.Vector] {
 	}
 }
 
-// fit returns the pool that has room for s now, and nil if none has. With
-// idle, what idle leases hold counts as room.
-func (m *Machine) fit(s *shape, idle bool) *pool {
-	if s.zero && m.zeroFree <= 0 && !(idle && m.zeroFree+m.zeroIdle > 0) {
+// fit returns the pool that has room for s now, and nil if none has. What idle
+// leases hold counts as room.
+func (m *Machine) fit(s *shape) *pool {
+	if s.zero && m.zeroFree+m.zeroIdle <= 0 {
 		return nil
 	}
 	if !s.grouped {
-		if m.node.has(&s.need, idle) {
+		if m.node.has(&s.need) {
 			return &m.node
 		}
 		return nil
@@ -110,19 +110,15 @@ func (m *Machine) fit(s *shape, idle bool) *pool {
 		return nil
 	}
 	for _, p := range g.bundles {
-		if (s.bundle < 0 || s.bundle == p.bundle) && p.has(&s.need, idle) {
+		if (s.bundle < 0 || s.bundle == p.bundle) && p.has(&s.need) {
 			return p
 		}
 	}
 	return nil
 }
 
-func (p *pool) has(need *resource.Vector, idle bool) bool {
-	if !idle {
-		return p.free.Fits(need)
-	}
-	return p.covers(need, &nothing)
-}
+// has reports whether need fits into what is free or idle.
+func (p *pool) has(need *resource.Vector) bool { return p.covers(need, &nothing) }
 
 var nothing resource.Vector
 

@@ -250,7 +250,7 @@ func (m *Machine) buried(e *entry) bool {
 // become many all queues are swept of them at once.
 func (m *Machine) unqueue(now time.Duration, ev *Event, fx []Effect) []Effect {
 	if l, i := m.find(ev.Task); l != nil {
-		return m.recall(now, l, i, ev.Attempt, fx)
+		return m.recall(l, i, ev.Attempt, fx)
 	}
 	if m.queued == 0 {
 		return fx

@@ -19,7 +19,6 @@ type model struct {
 	*rapid.T
 	m     *Machine
 	now   time.Duration
-	fx    []Effect
 	next  int
 	specs []*spec.Task
 

@@ -144,7 +144,7 @@ func (m *Machine) reserve(ev *Event, fx []Effect) []Effect {
 	if lack(&m.node.total) {
 		return append(fx, refusal)
 	}
-	if ev.NoWait && (len(m.bundles) > 0 || !m.node.has(&ev.Total, true)) {
+	if ev.NoWait && (len(m.bundles) > 0 || !m.node.has(&ev.Total)) {
 		lack(&m.node.free)
 		return append(fx, refusal)
 	}
@@ -158,7 +158,7 @@ func (m *Machine) reserve(ev *Event, fx []Effect) []Effect {
 func (m *Machine) carve(now time.Duration, fx []Effect) []Effect {
 	for len(m.bundles) > 0 {
 		b := m.bundles[0]
-		if !m.node.has(&b.need, true) {
+		if !m.node.has(&b.need) {
 			return fx
 		}
 		fx = m.makeRoom(now, &m.node, &shape{need: b.need}, fx)

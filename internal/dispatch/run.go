@@ -231,7 +231,7 @@ func (m *Machine) revoke(l *lease, fx []Effect) []Effect {
 }
 
 // recall takes the i-th task of l out if its worker has not begun it.
-func (m *Machine) recall(now time.Duration, l *lease, i int, attempt uint32, fx []Effect) []Effect {
+func (m *Machine) recall(l *lease, i int, attempt uint32, fx []Effect) []Effect {
 	if i == 0 || i >= l.n || l.item(i).attempt > attempt {
 		return fx
 	}

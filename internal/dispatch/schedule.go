@@ -39,7 +39,7 @@ func (m *Machine) pick(now time.Duration) (*queue, *pool) {
 		return nil, nil
 	}
 	first := m.first(m.jobs[0])
-	if p := m.fit(first.shape, true); p != nil && !m.reserves(first) {
+	if p := m.fit(first.shape); p != nil && !m.reserves(first) {
 		return first, p
 	}
 	return m.pickOther(now, first)
@@ -49,7 +49,7 @@ func (m *Machine) pick(now time.Duration) (*queue, *pool) {
 // since there are few shapes.
 func (m *Machine) anyFits() bool {
 	for _, s := range m.shapes {
-		if s.waiting > 0 && m.fit(s, true) != nil {
+		if s.waiting > 0 && m.fit(s) != nil {
 			return true
 		}
 	}
@@ -70,7 +70,7 @@ func (m *Machine) pickOther(now time.Duration, first *queue) (*queue, *pool) {
 			if q == nil || (best != nil && best.job == j && best.before(q)) {
 				continue
 			}
-			p := m.fit(r.shape, true)
+			p := m.fit(r.shape)
 			if p == nil {
 				continue
 			}

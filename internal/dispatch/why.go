@@ -123,7 +123,7 @@ func (m *Machine) explain(q *queue, r *Reason) {
 		r.Cause = ForMemory
 	case m.lacking(q.shape) == nil:
 		r.Cause, r.Group = ForBundle, q.shape.group
-	case m.fit(q.shape, true) == nil:
+	case m.fit(q.shape) == nil:
 		r.Cause = ForResource
 		m.explainLack(q.shape, r)
 	case m.reserves(q):

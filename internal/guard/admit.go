@@ -44,5 +44,5 @@ func (v Verdict) String() string {
 	if v.Growth > 0 {
 		text += fmt.Sprintf(", tasks before it are expected to need %s more", Size(v.Growth))
 	}
-	return text + fmt.Sprintf(", and tasks begin up to %s", Size(v.Room))
+	return text + ", and tasks begin up to " + Size(v.Room)
 }

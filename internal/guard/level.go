@@ -36,7 +36,7 @@ func (m *Machine) judge(now time.Duration, fx []Effect) []Effect {
 // limitStore gives the store a target while it is to spill: what all others
 // leave it below the end of the level. It depends on the others alone, so the
 // store's own coming and going does not move it.
-func (m *Machine) limitStore(now time.Duration, fx []Effect) []Effect {
+func (m *Machine) limitStore(fx []Effect) []Effect {
 	if m.level < SpillObjects && !m.limited {
 		return fx
 	}

@@ -192,13 +192,14 @@ func (m *Machine) sampled(now time.Duration, s *Sample, fx []Effect) []Effect {
 		m.victim = victim{}
 	}
 	fx = m.judge(now, fx)
-	fx = m.limitStore(now, fx)
+	fx = m.limitStore(fx)
 	return m.relieve(now, fx)
 }
 
 // take keeps s and what follows from it.
 func (m *Machine) take(s *Sample) {
-	own := append(m.now.Workers[:0], s.Workers...)
+	own := m.now.Workers[:0]
+	own = append(own, s.Workers...)
 	m.now = *s
 	m.now.Workers = own
 	m.use = s.Store + s.Node

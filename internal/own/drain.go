@@ -234,8 +234,7 @@ func (m *Machine) importTask(old id.Node, r *Record) {
 			t.flags |= f
 		}
 	}
-	if r.Stream != nil {
-		s := StreamRecord(*r.Stream)
+	if s := r.Stream; s != nil {
 		t.wide = &wide{stream: &stream{made: s.Made, consumed: s.Consumed, base: s.Made, sizes: append([]int64(nil), s.Sizes...), ended: s.Ended, dropped: s.Dropped}}
 	} else if t.is(sparse) {
 		t.wide = &wide{}

@@ -2,6 +2,7 @@ package own
 
 import (
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -88,10 +89,12 @@ func TestRetriesAgainstModel(t *testing.T) {
 	})
 }
 
-// TestAnyEvents: whatever comes, in whatever order, the invariants hold.
+// TestAnyEvents: whatever comes, in whatever order, the invariants hold, and
+// equal histories have equal effects.
 func TestAnyEvents(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := New(node("A"), Options{Tombstones: 3, LineageBytes: 2000, StoryLength: 10})
+		opts := Options{Tombstones: 3, LineageBytes: 2000, StoryLength: 10}
+		m, twin := New(node("A"), opts), New(node("A"), opts)
 		specs := []*spec.Task{
 			seal(t, spec.Task{Returns: 1, MaxRetries: 1}), seal(t, spec.Task{Returns: 3, MaxRetries: 2, RetryErrors: true}), seal(t, spec.Task{}),
 			seal(t, spec.Task{Stream: true, WindowItems: 2, MaxRetries: 1}), seal(t, spec.Task{Kind: spec.KindCreate, Returns: 1}),
@@ -103,6 +106,9 @@ func TestAnyEvents(t *testing.T) {
 			ev := anything{rt, m, specs}.event()
 			fmt.Fprintf(&log, "%s msg=%s\n", describeEvent(node("A"), &ev), describeMsg(&ev.Msg))
 			fx = m.Step(0, &ev, fx[:0])
+			if again := twin.Step(0, &ev, nil); !slices.EqualFunc(fx, again, func(a, b Effect) bool { return reflect.DeepEqual(a, b) }) {
+				rt.Fatalf("%safter equal events:\n%v\n%v", &log, fx, again)
+			}
 			if err := m.Check(); err != nil {
 				rt.Fatalf("%s%v", &log, err)
 			}

@@ -303,6 +303,7 @@ func (n *Node) failLeft() {
 		}
 		if s := t.stream; s != nil {
 			s.drop()
+			s.fail(errClosed())
 		}
 	}
 	for _, e := range n.objects {

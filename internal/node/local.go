@@ -218,6 +218,12 @@ func (l *Local) create(t *task) (id.Actor, error) {
 
 // Put implements client.Session.
 func (l *Local) Put(_ context.Context, f *client.Future, v any, codec client.Codec) error {
+	l.n.mu.Lock()
+	closed := l.n.closed
+	l.n.mu.Unlock()
+	if closed {
+		return errClosed()
+	}
 	f.Codec = codec
 	f.Complete(client.Result{Val: v})
 	return nil
@@ -338,6 +344,9 @@ func (l *Local) Lookup(_ context.Context, namespace, name string) (client.ActorI
 
 // lookup finds a named actor and gives the session a handle on it.
 func (n *Node) lookup(s id.Session, namespace, name string) (client.ActorInfo, error) {
+	if n.closed {
+		return client.ActorInfo{}, errClosed()
+	}
 	a, ok := n.actors.Find(namespace, name)
 	if !ok {
 		return client.ActorInfo{}, &wire.Error{Code: wire.NotFound, Op: "lookup " + name,

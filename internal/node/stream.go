@@ -118,6 +118,9 @@ func (n *Node) streamEnd(e *own.Effect) {
 		return
 	}
 	s := t.stream
+	if s.ended {
+		return // by failLeft
+	}
 	s.ended, s.count = true, e.N
 	if t.out != nil {
 		s.err = t.out.err // also if own counts it as a result
@@ -241,9 +244,15 @@ func (s *stream) drop() {
 	}
 }
 
-// fail ends a stream that could not be started.
+// fail ends a stream that could not be started or cannot go on.
 func (s *stream) fail(err error) {
+	if s.ended {
+		return
+	}
 	s.ended, s.err = true, wire.AsError(err, wire.Internal)
+	if s.sess == nil {
+		s.deliver()
+	}
 }
 
 // credit lets the producer go on.

@@ -141,7 +141,7 @@ type Effect struct {
 	Force   bool
 	Gone    Gone
 	Why     string
-	Msg     Msg
+	Msg     *Msg // of Send
 }
 
 // MsgKind says which fields of a Msg matter.

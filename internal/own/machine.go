@@ -222,7 +222,7 @@ func (m *Machine) send(to id.Node, msg Msg) {
 	if m.dead[to] {
 		return
 	}
-	m.emit(Effect{Kind: Send, Node: to, Object: msg.Object, Task: msg.Task, Msg: msg})
+	m.emit(Effect{Kind: Send, Node: to, Object: msg.Object, Task: msg.Task, Msg: &msg})
 }
 
 func (m *Machine) unexpected(t id.Task, o id.Object, why string) {

@@ -51,7 +51,10 @@ func (m *Machine) noteEffect(f *Effect) {
 	default:
 	}
 	e := m.entry()
-	*e = Entry{At: m.now, Effect: f.Kind, Attempt: f.Attempt, Node: f.Node, N: int32(f.N), Fault: f.Fault, Msg: f.Msg.Kind}
+	*e = Entry{At: m.now, Effect: f.Kind, Attempt: f.Attempt, Node: f.Node, N: int32(f.N), Fault: f.Fault}
+	if f.Msg != nil {
+		e.Msg = f.Msg.Kind
+	}
 	e.about(f.Task, f.Object)
 }
 

@@ -87,7 +87,7 @@ func (w *world) run(n id.Node, fx []Effect) {
 		f := &fx[i]
 		if f.Kind == Send {
 			l := [2]id.Node{n, f.Node}
-			w.links[l] = append(w.links[l], f.Msg)
+			w.links[l] = append(w.links[l], *f.Msg)
 		}
 		fmt.Fprintf(&w.out, "%s\n", describe(n, f))
 		if w.seen != nil {
@@ -159,7 +159,7 @@ func describe(n id.Node, f *Effect) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %v", nodeName(n), f.Kind)
 	if f.Kind == Send {
-		fmt.Fprintf(&b, " %s %s", nodeName(f.Node), describeMsg(&f.Msg))
+		fmt.Fprintf(&b, " %s %s", nodeName(f.Node), describeMsg(f.Msg))
 		return b.String()
 	}
 	if !f.Task.IsZero() {

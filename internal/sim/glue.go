@@ -83,7 +83,7 @@ func (n *node) runOwn(e *own.Effect) {
 			delete(n.tasks, e.Task)
 		}
 	case own.Send:
-		n.send(e.Node, message{kind: msgOwn, own: e.Msg})
+		n.send(e.Node, message{kind: msgOwn, own: *e.Msg})
 	case own.Unexpected:
 		n.c.fail("%s: own: unexpected: task %s object %s: %s", n, n.c.taskName(e.Task), n.c.objectName(e.Object), e.Why)
 	}

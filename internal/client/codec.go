@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/fxamacker/cbor/v2"
@@ -34,7 +35,7 @@ type RefHolder interface {
 // ActorHolder is a value that stands for an actor.
 type ActorHolder interface {
 	Handle() (Session, id.Actor)
-	SetHandle(Session, id.Actor)
+	SetHandle(s Session, a id.Actor)
 }
 
 // codecs caches by reflect.Type: the types of a program are finite.
@@ -96,12 +97,12 @@ func typeName(t reflect.Type) string {
 	case reflect.Map:
 		return "map[" + typeName(t.Key()) + "]" + typeName(t.Elem())
 	case reflect.Struct:
-		name := "struct{"
+		var b strings.Builder
 		for i := range t.NumField() {
 			f := t.Field(i)
-			name += fmt.Sprintf("%s %s %q;", f.Name, typeName(f.Type), f.Tag)
+			fmt.Fprintf(&b, "%s %s %q;", f.Name, typeName(f.Type), f.Tag)
 		}
-		return name + "}"
+		return "struct{" + b.String() + "}"
 	}
 	return t.String()
 }

@@ -82,7 +82,7 @@ func passOn[T any](s Session, v T) (T, wire.Value, error) {
 
 func checkSame[T any](t interface {
 	Helper()
-	Errorf(string, ...any)
+	Errorf(format string, args ...any)
 }, v T,
 ) {
 	t.Helper()
@@ -110,11 +110,11 @@ type everything struct {
 	P  *int
 	T  time.Time
 	D  time.Duration
-	Ip netip.Addr
+	IP netip.Addr
 	Bi *big.Int
 	N  node
 	X  any
-	in int
+	in int //nolint:unused // it stays behind
 }
 
 func TestValuesSurvive(t *testing.T) {
@@ -158,7 +158,7 @@ func TestValuesSurvive(t *testing.T) {
 	checkSame(t, any(map[string]any{"a": []any{int64(1), "b", nil, true}}))
 	checkSame(t, any(map[any]any{int64(1): "one"}))
 	checkSame(t, everything{B: true, I: -3, U: 1 << 63, F: 2.5, S: "s", By: []byte("b"), A: [3]int{1, 2, 3}, M: map[int]string{-1: "m"}, P: &seven,
-		T: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)).UTC(), D: 5, Ip: netip.MustParseAddr("10.0.0.1"), Bi: big.NewInt(-5),
+		T: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)).UTC(), D: 5, IP: netip.MustParseAddr("10.0.0.1"), Bi: big.NewInt(-5),
 		N: node{Name: "n"}, X: []any{int64(1), map[string]any{}}})
 }
 

@@ -1,7 +1,8 @@
 package client
 
 import (
-	"fmt"
+	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -186,7 +187,7 @@ func (n *fakeNode) connection(call *wire.Socket) *fakeConn {
 	n.next++
 	c := &fakeConn{n: n, session: id.Session(n.next), call: call, templates: map[uint32]*sessionv1.Template{},
 		known: map[*sessionv1.Template]uint32{}, slabs: map[bool]bool{}}
-	n.all = append(n.all[:len(n.all):len(n.all)], c)
+	n.all = append(slices.Clip(n.all), c)
 	return c
 }
 
@@ -357,7 +358,7 @@ func errorValue(code wire.Code, message string) *sessionv1.Value {
 func (n *fakeNode) handle(c *fakeConn, kind sessionv1.Kind, body []byte) error {
 	h := fakeHandlers[kind]
 	if h == nil {
-		return fmt.Errorf("unexpected")
+		return errors.New("unexpected")
 	}
 	return h(n, c, body)
 }

@@ -50,7 +50,7 @@ func init() {
 		sessionv1.Kind_KIND_WATCH:       on((*fakeNode).watch),
 		sessionv1.Kind_KIND_UNWANT:      on((*fakeNode).unwant),
 		sessionv1.Kind_KIND_HOLD:        counts(wire.ReadObject, func(n *fakeNode) map[id.Object]int { return n.refs }, 1),
-		sessionv1.Kind_KIND_DROP:        counts(wire.ReadObject, func(n *fakeNode) map[id.Object]int { return n.refs }, -1),
+		sessionv1.Kind_KIND_DROP:        on((*fakeNode).drop),
 		sessionv1.Kind_KIND_UNPIN:       counts(wire.ReadObject, func(n *fakeNode) map[id.Object]int { return n.pins }, -1),
 		sessionv1.Kind_KIND_HANDLE:      counts(wire.ReadTask, func(n *fakeNode) map[id.Actor]int { return n.handles }, 1),
 		sessionv1.Kind_KIND_CANCEL:      on((*fakeNode).cancel),
@@ -318,7 +318,7 @@ func (n *fakeNode) cancel(_ *fakeConn, m *sessionv1.Cancel) error {
 	return nil
 }
 
-func (n *fakeNode) put(c *fakeConn, m *sessionv1.Put) error {
+func (n *fakeNode) put(_ *fakeConn, m *sessionv1.Put) error {
 	o := id.NewTask(fakeNodeID, m.Seq).Return(0)
 	n.refs[o]++
 	n.ready(o, m.Value)

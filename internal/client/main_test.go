@@ -61,8 +61,8 @@ var (
 	fail   = function1("fail", func(_ context.Context, how string) (int, error) {
 		switch how {
 		case "panic":
-			var none map[string]int
-			none["x"] = 1
+			var none []int
+			none[len(how)]++
 		case "exit":
 			runtime.Goexit()
 		}

@@ -56,7 +56,7 @@ func unmarshalTag(b []byte, number uint64, what string) ([]byte, error) {
 		return nil, nil
 	}
 	var tag cbor.RawTag
-	if err := tag.UnmarshalCBOR(b); err != nil || tag.Number != number {
+	if err := decMode.Unmarshal(b, &tag); err != nil || tag.Number != number {
 		return nil, &wire.Error{Code: wire.Encode, Message: "this is no reference to " + what}
 	}
 	var raw []byte
@@ -146,7 +146,7 @@ func (sh *sharer) visitAny(v reflect.Value, depth int) error {
 
 // share has what v stands for outlive its journey.
 func (sh *sharer) share(v reflect.Value) {
-	if h, ok := v.Interface().(interface{ Future() *Future }); ok {
+	if h, ok := reflect.TypeAssert[interface{ Future() *Future }](v); ok {
 		if f := h.Future(); f != nil {
 			sh.s.Share(f)
 			sh.refs = append(sh.refs, f.ID)
@@ -155,7 +155,7 @@ func (sh *sharer) share(v reflect.Value) {
 	}
 	// A value lists the objects, but not the actors that it holds: the session
 	// keeps a handle for those it has sent away.
-	if h, ok := v.Interface().(interface{ Handle() (Session, id.Actor) }); ok {
+	if h, ok := reflect.TypeAssert[interface{ Handle() (Session, id.Actor) }](v); ok {
 		if _, a := h.Handle(); !a.IsZero() {
 			sh.s.Handle(a, 1)
 		}

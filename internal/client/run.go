@@ -194,8 +194,7 @@ func userError(c *TaskContext, fn *Function, err error) error {
 		return &wire.Error{Code: wire.Cancelled, Op: fn.Name, Err: err}
 	}
 	e := &wire.Error{Code: wire.UserError, Op: fn.Name, Type: fmt.Sprintf("%T", err), Message: err.Error(), Err: err}
-	var p *panicked
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*panicked](err); ok {
 		e.Type, e.Trace = "panic", p.stack
 		if cause, ok := p.value.(error); ok {
 			e.Err = cause

@@ -62,7 +62,7 @@ func TestErrorsOfTasks(t *testing.T) {
 		parts []string
 	}{
 		{fail, "on purpose", wire.UserError, []string{"fail: on purpose", "worker 1, pid "}},
-		{fail, "panic", wire.UserError, []string{"assignment to entry in nil map"}},
+		{fail, "panic", wire.UserError, []string{"index out of range"}},
 		{fail, "exit", wire.UserError, []string{"runtime.Goexit"}},
 		{lost, 1, wire.NotRegistered, []string{"double"}},
 	} {

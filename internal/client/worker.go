@@ -301,7 +301,7 @@ func (w *workerRole) queueOf(j *job) *queue {
 		return &queue{limit: 1} // it is answered with an error
 	}
 	j.actor = a
-	return a.queue(string(j.frame.m.Group))
+	return a.queue(j.frame.m.Group)
 }
 
 // drain runs a queue's jobs until there are none.
@@ -430,7 +430,7 @@ func (w *workerRole) withdraw(j *job) bool {
 	switch {
 	case j.tmpl.spec == nil || j.tmpl.spec.Kind == spec.KindCreate:
 	case j.actor != nil:
-		q = j.actor.queue(string(j.frame.m.Group))
+		q = j.actor.queue(j.frame.m.Group)
 	default:
 		q = w.leases[j.lease]
 	}

@@ -348,6 +348,9 @@ func (m *method) prepare(ctx context.Context, h *handle, args [3]client.Arg) (*c
 	if err != nil {
 		return nil, &Error{Code: Invalid, Op: m.fn.Name, Message: err.Error()}
 	}
+	if ctx.Err() != nil {
+		return nil, endedWait(ctx, t.Name)
+	}
 	call := &client.Call{Task: h.sess.NewTask(), Spec: t, Fn: m.fn, Actor: h.id, Group: m.group, Arg1: args}
 	call.Args = call.Arg1[:len(m.fn.Args)]
 	if run := client.FromContext(ctx); run != nil {

@@ -248,7 +248,8 @@ func waitReady[T any](ctx context.Context, refs []Ref[T], n int) ([]bool, error)
 	return ready, nil
 }
 
-// endedWait is the error of a wait that ctx has ended.
+// endedWait is the error of a wait, or of a call that was not made, that ctx has
+// ended.
 func endedWait(ctx context.Context, op string) error {
 	e := &Error{Code: Cancelled, Op: op, Err: context.Cause(ctx)}
 	if errors.Is(e.Err, context.DeadlineExceeded) {

@@ -97,6 +97,9 @@ func (c *function) prepare(ctx context.Context, args [3]client.Arg, opts []TaskO
 	if err != nil {
 		return nil, nil, err
 	}
+	if ctx.Err() != nil {
+		return nil, nil, endedWait(ctx, t.Name)
+	}
 	call := &client.Call{Task: s.NewTask(), Spec: t, Fn: c.fn, Arg1: args}
 	call.Args = call.Arg1[:len(c.fn.Args)]
 	if run != nil {

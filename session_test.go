@@ -1,0 +1,281 @@
+package weft_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/weftrun/weft"
+	"github.com/weftrun/weft/internal/leak"
+	"github.com/weftrun/weft/wefttest"
+)
+
+func TestWithoutSession(t *testing.T) {
+	ctx := context.Background()
+	_, err := square.Call(ctx, 1)
+	isCode(t, err, weft.Closed, "no session", "weft.Init")
+	_, err = weft.Put(ctx, 1)
+	isCode(t, err, weft.Closed, "weft.Init")
+	isCode(t, tallies.New(ctx, 1).Ready(ctx), weft.Closed, "weft.Init")
+	_, err = weft.Lookup(ctx, tallies, "x")
+	isCode(t, err, weft.Closed)
+	_, err = weft.NewGroup(ctx, weft.Pack, bundle{"CPU": 1})
+	isCode(t, err, weft.Closed)
+	for _, err := range generate.Remote(ctx, course{Items: 1}).All(ctx) {
+		isCode(t, err, weft.Closed)
+	}
+	if err := weft.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAfterShutdown(t *testing.T) {
+	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
+		ctx := c.Context()
+		known := square.Remote(ctx, 3)
+		equal(t, 9)(known.Get(ctx))
+		m, arrived, _ := newMeeting(t)
+		running, queued := meet.Remote(ctx, m, weft.Resource("slot", 1)), square.Remote(ctx, 1, weft.Resource("slot", 1))
+		a := tallies.New(ctx, 1)
+		equal(t, 2)(tallyAdd.Call(ctx, a, 1))
+		items := generate.Remote(ctx, course{Items: 1000})
+		c.Eventually("the task", arrived.happened)
+		waited := make(chan error, 1)
+		go func() { _, err := running.Get(ctx); waited <- err }()
+		c.Shutdown()
+		c.Shutdown()
+		isCode(t, <-waited, weft.Closed)
+		equal(t, 9)(known.Get(ctx)) // what is here stays
+		for _, ref := range []weft.Ref[int]{running, queued, square.Remote(ctx, 1), tallyAdd.Remote(ctx, a, 1)} {
+			_, err := ref.Get(ctx)
+			isCode(t, err, weft.Closed)
+		}
+		_, err := consume(t, ctx, items)
+		isCode(t, err, weft.Closed)
+		_, err = consume(t, ctx, generate.Remote(ctx, course{Items: 1}))
+		isCode(t, err, weft.Closed)
+		_, err = weft.Put(ctx, make([]byte, 1<<20))
+		isCode(t, err, weft.Closed)
+		_, err = weft.Lookup(ctx, tallies, "x")
+		isCode(t, err, weft.Closed)
+		isCode(t, tallies.New(ctx, 1).Ready(ctx), weft.Closed)
+		isCode(t, tallies.New(ctx, 1, weft.Named("x")).Ready(ctx), weft.Closed)
+		_, err = weft.NewGroup(ctx, weft.Pack, bundle{"CPU": 1})
+		isCode(t, err, weft.Closed)
+		weft.Cancel(running)
+		weft.Kill(a, false)
+	})
+}
+
+// Sessions and nodes of one program do not know of each other.
+func TestTwoNodes(t *testing.T) {
+	c := wefttest.Join(t, small)
+	ctx := c.Context()
+	var sessions []*weft.Session
+	for range 2 {
+		sessions = append(sessions, must[*weft.Session](t)(weft.Init(ctx)))
+	}
+	contexts := []context.Context{ctx, sessions[0].Context(ctx), sessions[1].Context(ctx)}
+	nodes := map[string]bool{}
+	for i, ctx := range contexts {
+		a := tallies.New(ctx, 10*i, weft.Named("the same"))
+		equal(t, 10*i+1)(tallyAdd.Call(ctx, a, 1))
+		equal(t, i*i)(square.Call(ctx, i))
+		nodes[weft.Runtime(ctx).Node] = true
+	}
+	if len(nodes) != 3 {
+		t.Errorf("3 nodes have %d ids", len(nodes))
+	}
+	for i, s := range sessions {
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		_, err := square.Call(contexts[i+1], 1)
+		isCode(t, err, weft.Closed)
+		equal(t, 4)(square.Call(ctx, 2))
+	}
+}
+
+// A session joins the node beside another; named actors can be shared, and a
+// detached one outlives the session that made it.
+func TestDetachedActor(t *testing.T) {
+	c := wefttest.Join(t, small)
+	ctx := c.Context()
+	other, err := weft.Init(ctx, weft.Address(c.Address()), weft.InNamespace("shared"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := other.Context(context.Background())
+	a := tallies.New(theirs, 5, weft.Named("kept"), weft.Detached())
+	b := tallies.New(theirs, 5, weft.Named("dropped"))
+	equal(t, 6)(tallyAdd.Call(theirs, a, 1))
+	equal(t, 6)(tallyAdd.Call(theirs, b, 1))
+	mine := must[weft.Actor[tally]](t)(weft.LookupIn(ctx, tallies, "shared", "kept"))
+	dropped := must[weft.Actor[tally]](t)(weft.LookupIn(ctx, tallies, "shared", "dropped"))
+	equal(t, 7)(tallyAdd.Call(ctx, mine, 1))
+	if err := other.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, 8)(tallyAdd.Call(ctx, mine, 1))
+	_, err = tallyAdd.Call(ctx, dropped, 1)
+	isCode(t, err, weft.ActorDied, "job ended")
+	again := must[weft.Actor[tally]](t)(weft.LookupIn(ctx, tallies, "shared", "kept"))
+	equal(t, 9)(tallyAdd.Call(ctx, again, 1))
+	weft.Kill(again, false)
+	_, err = tallyAdd.Call(ctx, mine, 1)
+	isCode(t, err, weft.ActorDied, "killed")
+}
+
+// A node that goes away under a program is a clear error wherever it waits.
+func TestNodeDiesUnderTheProgram(t *testing.T) {
+	c := wefttest.Join(t, small)
+	ctx := c.Context()
+	known := square.Remote(ctx, 3)
+	equal(t, 9)(known.Get(ctx))
+	m, arrived, _ := newMeeting(t)
+	running, queued := meet.Remote(ctx, m, weft.Resource("slot", 1)), square.Remote(ctx, 1, weft.Resource("slot", 1))
+	items := generate.Remote(ctx, course{Items: 1 << 40})
+	a := tallies.New(ctx, 1)
+	equal(t, 2)(tallyAdd.Call(ctx, a, 1))
+	c.Eventually("the task", arrived.happened)
+	waits := map[string]func() error{
+		"get":    func() error { _, err := running.Get(ctx); return err },
+		"wait":   func() error { _, err := weft.GetAll(ctx, []weft.Ref[int]{queued, running}); return err },
+		"stream": func() error { _, err := consume(t, ctx, items); return err },
+		"completed": func() (last error) {
+			for _, last = range weft.Completed(ctx, []weft.Ref[int]{queued}) {
+			}
+			return last
+		},
+		"group": func() error { _, err := weft.NewGroup(ctx, weft.Pack, bundle{"slot": 1}); return err },
+	}
+	errs := make(chan error)
+	for name, wait := range waits {
+		go func() {
+			if err := wait(); !errors.Is(err, weft.Closed) {
+				errs <- fmt.Errorf("%s: %w is not of code closed", name, err)
+				return
+			}
+			errs <- nil
+		}()
+	}
+	c.KillNode()
+	for range waits {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	equal(t, 9)(known.Get(ctx))
+	for _, ref := range []weft.Ref[int]{running, square.Remote(ctx, 2), tallyAdd.Remote(ctx, a, 1)} {
+		_, err := ref.Get(ctx)
+		isCode(t, err, weft.Closed)
+	}
+	_, err := weft.Put(ctx, 1)
+	isCode(t, err, weft.Closed)
+	_, err = weft.Init(ctx, weft.Address(c.Address()))
+	isCode(t, err, weft.Closed, c.Address(), "weft start")
+}
+
+func TestJoinNothing(t *testing.T) {
+	leak.Check(t)
+	_, err := weft.Init(context.Background(), weft.Address(t.TempDir()+"/no.sock"))
+	isCode(t, err, weft.Closed, "no.sock", "weft start")
+	_, err = weft.Init(context.Background(), weft.Resources(map[string]float64{"CPU": -1}))
+	isCode(t, err, weft.Invalid, "CPU")
+	_, err = weft.Init(context.Background(), weft.StoreBytes(-1))
+	isCode(t, err, weft.Invalid)
+}
+
+// Garbage on the socket ends that connection and nothing else.
+func TestGarbageOnTheSocket(t *testing.T) {
+	c := wefttest.Join(t, small)
+	ctx := c.Context()
+	a := tallies.New(ctx, 1)
+	for seed := range uint64(8) {
+		conn, err := net.Dial("unix", c.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		garbage := noise(seed, 100<<seed)
+		if seed == 0 {
+			garbage = []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		}
+		_, _ = conn.Write(garbage) // the node may have closed it meanwhile
+		_ = conn.(*net.UnixConn).CloseWrite()
+		_, _ = bufio.NewReader(conn).ReadByte()
+		_ = conn.Close()
+	}
+	equal(t, 2)(tallyAdd.Call(ctx, a, 1))
+	equal(t, 42)(answer.Call(ctx))
+}
+
+// driverEnv makes this test binary a driver of the node at its value.
+const driverEnv = "WEFT_TEST_DRIVER"
+
+// drive is the program of that driver: it starts things, says so, and stays.
+func drive(address string) int {
+	_ = os.Unsetenv(driverEnv)
+	s, err := weft.Init(context.Background(), weft.Address(address), weft.InNamespace("driver"))
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	ctx := s.Context(context.Background())
+	m := meeting{os.Args[1] + "/arrived", os.Args[1] + "/leave"}
+	running := meet.Remote(ctx, m)
+	lonely := meet.Remote(ctx, m, weft.Isolated())
+	a := tallies.New(ctx, 1, weft.Named("driver's"), weft.Resource("slot", 1))
+	if _, err := tallyAdd.Call(ctx, a, 1); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	big, err := weft.Put(ctx, make([]byte, 8<<20))
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	view, err := weft.View(ctx, big)
+	fmt.Println("started", view != nil, err)
+	_, err = weft.GetAll(ctx, []weft.Ref[int]{running, lonely})
+	fmt.Println(err)
+	runtime.KeepAlive(a)
+	return 1
+}
+
+// What a driver has goes with it, also when it is killed.
+func TestDriverIsKilled(t *testing.T) {
+	c := wefttest.Join(t, wefttest.Options{Resources: map[string]float64{"CPU": 3, "slot": 1}, StoreBytes: 16 << 20, SpillBytes: 1})
+	ctx := c.Context()
+	dir := t.TempDir()
+	cmd := exec.Command("/proc/self/exe", dir)
+	cmd.Env = append(os.Environ(), driverEnv+"="+c.Address())
+	out := must[interface{ Read([]byte) (int, error) }](t)(cmd.StdoutPipe())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	if !strings.HasPrefix(line, "started true") {
+		t.Fatalf("the driver said %q", line)
+	}
+	c.Eventually("its tasks", func() bool { return signal(dir+"/arrived").count() == 2 })
+	theirs := must[weft.Actor[tally]](t)(weft.LookupIn(ctx, tallies, "driver", "driver's"))
+	equal(t, 3)(tallyAdd.Call(ctx, theirs, 1))
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // says that it was killed
+	_, err := tallyAdd.Call(ctx, theirs, 1)
+	isCode(t, err, weft.ActorDied, "job ended")
+	c.Eventually("its workers' ends", func() bool { return len(c.Workers()) == 0 })
+	// All it had can be had by others: CPUs, the slot and the store.
+	equal(t, 49)(square.Call(ctx, 7, weft.CPU(3), weft.Resource("slot", 1)))
+	must[weft.Ref[[]byte]](t)(weft.Put(ctx, make([]byte, 12<<20)))
+}

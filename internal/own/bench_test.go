@@ -126,9 +126,9 @@ func BenchmarkRefs(b *testing.B) {
 	m.Step(0, &Event{Kind: Put, Object: o, Session: 1, Return: Return{Size: 10}}, nil)
 	events := []Event{
 		{Kind: SendRef, Object: o, Node: x},
-		{Kind: Peer, Node: y, Msg: Msg{Kind: RefDrop, Object: o, Node: y, Via: x, N: 1}},
-		{Kind: Peer, Node: x, Msg: Msg{Kind: RefAdd, Object: o, Node: y, Via: x, N: 1}},
-		{Kind: Peer, Node: x, Msg: Msg{Kind: RefDrop, Object: o, Node: x, Via: benchNode, N: 1}},
+		{Kind: Peer, Node: y, Msg: &Msg{Kind: RefDrop, Object: o, Node: y, Via: x, N: 1}},
+		{Kind: Peer, Node: x, Msg: &Msg{Kind: RefAdd, Object: o, Node: y, Via: x, N: 1}},
+		{Kind: Peer, Node: x, Msg: &Msg{Kind: RefDrop, Object: o, Node: x, Via: benchNode, N: 1}},
 	}
 	var fx []Effect
 	b.ReportAllocs()
@@ -148,7 +148,7 @@ func BenchmarkBorrow(b *testing.B) {
 	events := []Event{
 		{Kind: GotRef, Object: o, Node: x},
 		{Kind: Want, Object: o},
-		{Kind: Peer, Node: x, Msg: Msg{Kind: Resolved, Object: o, Node: x, Return: Return{Object: o, Size: 5}}},
+		{Kind: Peer, Node: x, Msg: &Msg{Kind: Resolved, Object: o, Node: x, Return: Return{Object: o, Size: 5}}},
 		{Kind: Drop, Object: o, N: 1},
 	}
 	var fx []Effect

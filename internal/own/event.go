@@ -103,7 +103,7 @@ type Event struct {
 	Inner         []id.Object // held only: references inside argument values
 	Return        Return
 	Returns       []Return
-	Msg           Msg
+	Msg           *Msg // of Peer
 	Records       []Record
 }
 

@@ -185,7 +185,7 @@ func (m *Machine) apply(ev *Event) {
 	case Heir:
 		m.heir(ev.Node, ev.To)
 	case Peer:
-		m.peer(ev.Node, &ev.Msg)
+		m.peer(ev.Node, ev.Msg)
 	case Adopt:
 		m.adopt(ev.Node, ev.Records)
 	case Tick:

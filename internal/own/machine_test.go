@@ -104,7 +104,7 @@ func TestAnyEvents(t *testing.T) {
 		var log strings.Builder
 		for range rapid.IntRange(1, 150).Draw(rt, "events") {
 			ev := anything{rt, m, specs}.event()
-			fmt.Fprintf(&log, "%s msg=%s\n", describeEvent(node("A"), &ev), describeMsg(&ev.Msg))
+			fmt.Fprintf(&log, "%s msg=%s\n", describeEvent(node("A"), &ev), describeMsg(ev.Msg))
 			fx = m.Step(0, &ev, fx[:0])
 			if again := twin.Step(0, &ev, nil); !slices.EqualFunc(fx, again, func(a, b Effect) bool { return reflect.DeepEqual(a, b) }) {
 				rt.Fatalf("%safter equal events:\n%v\n%v", &log, fx, again)
@@ -177,7 +177,7 @@ func (a anything) event() Event {
 		}
 	case Peer:
 		ev.Node = a.node()
-		ev.Msg = Msg{Kind: MsgKind(a.upTo(int(RefHeld) + 1)), Node: a.node(), Via: a.node(), N: a.upTo(2), Gone: Gone(a.upTo(4)), Recursive: true}
+		ev.Msg = &Msg{Kind: MsgKind(a.upTo(int(RefHeld) + 1)), Node: a.node(), Via: a.node(), N: a.upTo(2), Gone: Gone(a.upTo(4)), Recursive: true}
 		if ev.Msg.Kind == StopTask {
 			ev.Msg.Task = a.task()
 		} else {

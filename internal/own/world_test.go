@@ -110,7 +110,7 @@ func (w *world) deliver(from, to id.Node) bool {
 	w.links[l] = w.links[l][1:]
 	if w.nodes[to] != nil {
 		fmt.Fprintf(&w.out, "%s->%s %s\n", nodeName(from), nodeName(to), describeMsg(&msg))
-		w.step(to, &Event{Kind: Peer, Node: from, Msg: msg})
+		w.step(to, &Event{Kind: Peer, Node: from, Msg: &msg})
 	}
 	return true
 }
@@ -193,6 +193,9 @@ func describe(n id.Node, f *Effect) string {
 }
 
 func describeMsg(m *Msg) string {
+	if m == nil {
+		return "none"
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v", m.Kind)
 	if !m.Task.IsZero() {

@@ -233,7 +233,7 @@ func (n *node) pushTo(w *work, e *place.Effect) {
 func (n *node) receive(from *node, m *message) {
 	switch m.kind {
 	case msgOwn:
-		n.stepOwn(&own.Event{Kind: own.Peer, Node: from.id, Msg: m.own})
+		n.stepOwn(&own.Event{Kind: own.Peer, Node: from.id, Msg: &m.own})
 	case msgAsk:
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.Request, Node: from.id, Spec: m.spec, N: m.n})
 	case msgGrant, msgRefuse, msgEnd, msgView:

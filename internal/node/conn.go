@@ -416,8 +416,13 @@ func (c *conn) hold(o outgoing) {
 
 // execute queues a task for its process worker.
 func (n *Node) execute(t *task, begun bool) {
+	p := n.workers[t.worker]
+	if p == nil {
+		return
+	}
+	p.tasks[t.id] = t // if p's session is over, p will be gone soon, and with it t's attempt
 	s := n.workerSession(t.worker)
-	if s == nil {
+	if t.unsent = s == nil; t.unsent {
 		return
 	}
 	o := outgoing{kind: sessionv1.Kind_KIND_EXECUTE, task: t, attempt: t.attempt, begun: begun}
@@ -435,7 +440,6 @@ func (n *Node) execute(t *task, begun bool) {
 			}
 		}
 	}
-	s.worker.tasks[t.id] = t
 	s.send(n, o)
 }
 

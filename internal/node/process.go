@@ -198,7 +198,7 @@ func (n *Node) crashed(t *task, p *process, crash *wire.Error) {
 		fault = own.Cancelled
 	case t.victim:
 		fault = own.OutOfMemory
-	case !t.began && t.lease != 0 && p.class.Isolated:
+	case t.unsent || !t.began && t.lease != 0 && p.class.Isolated:
 		fault = own.Bystander
 	}
 	e := *crash

@@ -37,6 +37,7 @@ type task struct {
 	cancelled   bool
 	blocked     bool // it waits in a call to the node, perhaps for Node.waitsOn
 	victim      bool // the memory guard ended its process
+	unsent      bool // its worker's session was over already
 }
 
 // owner is the actor that t creates or calls; zero for plain tasks.
@@ -73,9 +74,22 @@ type outcome struct {
 	exits   bool // the actor ends with this call
 }
 
+// task returns the payload of a task, or nil. The effects of one event are
+// mostly about one task: the last one asked for is at hand.
+func (n *Node) task(t id.Task) *task {
+	if n.hot != nil && n.hot.id == t {
+		return n.hot
+	}
+	found := n.tasks[t]
+	if found != nil {
+		n.hot = found
+	}
+	return found
+}
+
 // submit hands a new task to own and, for a method, to its actor's queue.
 func (n *Node) submit(t *task, ev *own.Event) {
-	n.tasks[t.id] = t
+	n.tasks[t.id], n.hot = t, t
 	ev.Kind, ev.Task, ev.Session, ev.Spec = own.Submit, t.id, t.session, t.spec
 	mark := len(n.fx.own)
 	n.stepOwn(ev)
@@ -125,7 +139,7 @@ func (n *Node) ownEffect(e *own.Effect) {
 
 // runnable places a task whose arguments are there, unless one is an error.
 func (n *Node) runnable(e *own.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		return
 	}
@@ -156,7 +170,7 @@ func (n *Node) argFailed(t *task, err *wire.Error) {
 
 // placeEffect does what place wants done.
 func (n *Node) placeEffect(e *place.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		return
 	}
@@ -200,7 +214,7 @@ func (n *Node) dispatchEffect(e *dispatch.Effect) {
 	case dispatch.Revoke:
 		n.revoke(e)
 	case dispatch.Infeasible:
-		if t := n.tasks[e.Task]; t != nil {
+		if t := n.task(e.Task); t != nil {
 			n.infeasible(t, infeasibleText(e))
 		}
 	case dispatch.SetupFailed:
@@ -218,7 +232,7 @@ func infeasibleText(e *dispatch.Effect) string {
 }
 
 func (n *Node) setupFailed(e *dispatch.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		return
 	}
@@ -233,7 +247,7 @@ func (n *Node) setupFailed(e *dispatch.Effect) {
 
 // startTask sends a task to its worker.
 func (n *Node) startTask(e *dispatch.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		// Forgotten while it waited: the lease goes on with the next one.
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: e.Task, Attempt: e.Attempt, Lease: e.Lease})
@@ -291,7 +305,7 @@ func (n *Node) settleOwn() {
 
 // failTask makes the error that the task's returns will show.
 func (n *Node) failTask(e *own.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		return
 	}
@@ -339,7 +353,7 @@ func (n *Node) faultError(t *task, e *own.Effect) *wire.Error {
 
 // retried forgets where the failed attempt ran.
 func (n *Node) retried(e *own.Effect) {
-	if t := n.tasks[e.Task]; t != nil {
+	if t := n.task(e.Task); t != nil {
 		n.counts.retried++
 		n.failureRecord(t, event.TaskRetried, retryText(t))
 		t.worker, t.out = 0, nil
@@ -362,7 +376,7 @@ func retryText(t *task) string {
 
 // unqueue takes a task out of whatever queue it waits in.
 func (n *Node) unqueue(id id.Task, attempt uint32) {
-	if t := n.tasks[id]; t != nil {
+	if t := n.task(id); t != nil {
 		n.guardEnded(t)
 	}
 	n.stepPlace(&place.Event{Kind: place.Unqueue, Task: id})
@@ -372,11 +386,12 @@ func (n *Node) unqueue(id id.Task, attempt uint32) {
 
 // forget drops a task's payload.
 func (n *Node) forget(id id.Task) {
-	t := n.tasks[id]
+	t := n.task(id)
 	if t == nil {
 		return
 	}
 	delete(n.tasks, id)
+	n.hot = nil
 	n.guardEnded(t)
 	if stop := n.unwatch[id]; stop != nil {
 		delete(n.unwatch, id)

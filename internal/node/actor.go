@@ -33,11 +33,13 @@ func (n *Node) createActor(t *task, s *session) (id.Actor, error) {
 		switch e.Kind {
 		case actor.NameTaken:
 			delete(n.tasks, t.id)
+			n.hot = nil
 			return id.Actor{}, &wire.Error{Code: wire.AlreadyExists, Op: t.spec.Actor.Class, Actor: e.Existing,
 				Message: "the name \"" + t.spec.Actor.Name + "\" is that of actor " + e.Existing.String(),
 				Hint:    "use GetOrCreate, another name, or Kill the old one"}
 		case actor.Found:
 			delete(n.tasks, t.id)
+			n.hot = nil
 			return e.Existing, nil
 		}
 	}
@@ -67,7 +69,7 @@ func (n *Node) actorEffect(e *actor.Effect) {
 // beginActor has the constructor run: through own the first time, when its
 // arguments may still be missing, and placed again for a restart.
 func (n *Node) beginActor(e *actor.Effect) {
-	t := n.tasks[e.Actor]
+	t := n.task(e.Actor)
 	if t == nil {
 		return
 	}
@@ -148,7 +150,7 @@ func (n *Node) kill(a id.Actor, noRestart bool) {
 
 // deliver gives a call to its actor.
 func (n *Node) deliver(e *actor.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		n.stepActor(&actor.Event{Kind: actor.Finished, Actor: e.Actor, Incarnation: e.Incarnation, Task: e.Task})
 		return
@@ -207,7 +209,7 @@ func (n *Node) answered(t *task, o *outcome) {
 
 // failCall ends a call that its actor did not answer.
 func (n *Node) failCall(e *actor.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		return
 	}
@@ -249,7 +251,7 @@ var causeText = map[actor.Cause]string{
 }
 
 func (n *Node) refuseCall(e *actor.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		return
 	}
@@ -260,7 +262,7 @@ func (n *Node) refuseCall(e *actor.Effect) {
 
 // stopActor ends an incarnation, wherever it lives or waits.
 func (n *Node) stopActor(e *actor.Effect) {
-	t := n.tasks[e.Actor]
+	t := n.task(e.Actor)
 	if e.Node.IsZero() {
 		if t != nil {
 			n.unqueue(t.id, e.Incarnation)
@@ -304,7 +306,7 @@ func (n *Node) actorChanged(e *actor.Effect) {
 	if e.State != actor.Dead {
 		return
 	}
-	t := n.tasks[e.Actor]
+	t := n.task(e.Actor)
 	if t == nil {
 		return
 	}

@@ -45,7 +45,7 @@ func (n *Node) pressure(e *guard.Effect) {
 
 // endVictim kills the process that a task has to itself.
 func (n *Node) endVictim(e *guard.Effect) {
-	t, p := n.tasks[e.Task], n.workers[e.Worker]
+	t, p := n.task(e.Task), n.workers[e.Worker]
 	if t == nil || p == nil || p.proc == nil || t.attempt != e.Attempt || t.worker != e.Worker {
 		return
 	}
@@ -166,7 +166,7 @@ func (n *Node) admitWaiting() {
 		if !some {
 			return
 		}
-		t := n.tasks[e.task]
+		t := n.task(e.task)
 		if t != nil && !n.memory.machine.Admit(n.now, t.measured(), t.declared()).OK {
 			return
 		}
@@ -180,7 +180,7 @@ func (n *Node) admitWaiting() {
 
 // waitsForMemory says why the guard does not admit t, if it does not.
 func (n *Node) waitsForMemory(t id.Task) (why string, waits bool) {
-	pay := n.tasks[t]
+	pay := n.task(t)
 	if _, waits = n.memory.waits.number[t]; !waits || pay == nil {
 		return "", false
 	}

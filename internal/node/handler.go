@@ -117,7 +117,7 @@ func (h *handler) Consume(m *sessionv1.Consume) error {
 		return err
 	}
 	return h.in(func() error {
-		if task := h.n.tasks[t]; task != nil && task.stream != nil && task.stream.sess == h.s && !task.stream.closed {
+		if task := h.n.task(t); task != nil && task.stream != nil && task.stream.sess == h.s && !task.stream.closed {
 			task.stream.ask(int(m.N))
 		}
 		return nil
@@ -131,7 +131,7 @@ func (h *handler) DropStream(m *sessionv1.TaskRef) error {
 		return err
 	}
 	return h.in(func() error {
-		if task := h.n.tasks[t]; task != nil && task.stream != nil {
+		if task := h.n.task(t); task != nil && task.stream != nil {
 			task.stream.drop()
 		}
 		return nil
@@ -318,7 +318,7 @@ func (h *handler) Begun(m *sessionv1.TaskRef) error {
 		return err
 	}
 	return h.in(func() error {
-		if task := h.n.tasks[t]; task != nil {
+		if task := h.n.task(t); task != nil {
 			task.began = true
 			h.n.stepDispatch(&dispatch.Event{Kind: dispatch.Begun, Task: t, Lease: task.lease})
 		}
@@ -335,7 +335,7 @@ func (h *handler) TakenBack(m *sessionv1.TakenBack) error {
 	lease := dispatch.Lease(m.Lease)
 	return h.in(func() error {
 		for _, t := range tasks {
-			if task := h.n.tasks[t]; task != nil {
+			if task := h.n.task(t); task != nil {
 				task.worker = 0
 			}
 			if h.s.worker != nil {
@@ -353,7 +353,7 @@ func (n *Node) result(s *session, m *sessionv1.Result) error {
 	if err != nil {
 		return err
 	}
-	t := n.tasks[tid]
+	t := n.task(tid)
 	if s.worker == nil {
 		return &wire.Error{Code: wire.Protocol, Message: "a result from a session that is no worker"}
 	}
@@ -448,7 +448,7 @@ func (n *Node) item(s *session, m *sessionv1.Item) error {
 	if err != nil {
 		return err
 	}
-	t := n.tasks[tid]
+	t := n.task(tid)
 	if t == nil || t.stream == nil || s.worker == nil || t.worker != s.worker.id {
 		n.abortAll(s, []uint64{m.Reservation})
 		return nil

@@ -236,7 +236,7 @@ func (f *frame) fill(n *Node, fn *client.Function, err error) {
 
 // interrupt stops a running task.
 func (n *Node) interrupt(e *own.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil {
 		return
 	}
@@ -370,7 +370,7 @@ func argumentError(fn *client.Function, i int, err error) *wire.Error {
 // block tells dispatch that a task waits or goes on. A method's CPU is its
 // actor's, and is lent while all methods that run wait.
 func (n *Node) block(t id.Task, kind dispatch.EventKind) {
-	task := n.tasks[t]
+	task := n.task(t)
 	waits := kind == dispatch.Blocked
 	if task == nil || n.closed || task.blocked == waits {
 		return

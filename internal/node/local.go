@@ -112,7 +112,7 @@ func (b *batch) take(t *task) (s start) {
 // leaves reports whether t runs in another process.
 func (n *Node) leaves(t *task) bool {
 	if t.spec.Kind == spec.KindMethod {
-		c := n.tasks[t.actor]
+		c := n.task(t.actor)
 		return c != nil && c.spec.Isolated
 	}
 	return t.spec.Isolated
@@ -173,7 +173,7 @@ func (l *Local) watchContext(ctx context.Context, t id.Task) {
 	}
 	stop := context.AfterFunc(ctx, func() { l.Cancel(t, false, true) })
 	l.n.lock()
-	if task := l.n.tasks[t]; task != nil {
+	if task := l.n.task(t); task != nil {
 		l.n.unwatch[t] = stop
 		stop = nil
 	}
@@ -302,7 +302,7 @@ func (l *Local) Blocked(ctx context.Context, on ...*client.Future) (resume func(
 	}
 	n := l.n
 	n.lock()
-	if n.tasks[run.Task] != nil {
+	if n.task(run.Task) != nil {
 		ids := make([]id.Object, len(on))
 		for i, f := range on {
 			ids[i] = f.ID

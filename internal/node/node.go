@@ -56,6 +56,7 @@ type Node struct {
 	groups   map[id.Group]*group
 	workers  map[id.Worker]*process
 	jobs     map[id.Job]*job
+	hot      *task // the last of tasks that was asked for
 	scratch  []id.Object
 	returns  []own.Return
 	lastSpec *spec.Task // of which lastName is the name

@@ -70,7 +70,7 @@ func (t *task) result(i uint32) client.Result {
 
 // ready tells those who wait for an object that it is decided.
 func (n *Node) ready(e *own.Effect) {
-	t := n.tasks[e.Object.Task()]
+	t := n.task(e.Object.Task())
 	entry := n.objects[e.Object]
 	if e.Gone != own.Present {
 		n.gone(e, entry)

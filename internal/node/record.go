@@ -18,7 +18,7 @@ var actorKinds = map[actor.State]event.Kind{
 // actorRecord notes an actor's change of state.
 func (n *Node) actorRecord(e *actor.Effect) {
 	r := event.Record{Kind: actorKinds[e.State], ID: event.IDOf(e.Actor), N: e.Incarnation, Worker: e.Worker}
-	if t := n.tasks[e.Actor]; t != nil {
+	if t := n.task(e.Actor); t != nil {
 		r.Job, r.Name = t.spec.Job, n.events.Name(t.spec.Actor.Class)
 	}
 	n.events.Note(n.now, r, causeText[e.Cause])

@@ -107,7 +107,7 @@ func (n *Node) taskRow(i *own.TaskInfo) state.Task {
 	if !i.Parent.IsZero() {
 		row.Parent = i.Parent.String()
 	}
-	if t := n.tasks[i.Task]; t != nil {
+	if t := n.task(i.Task); t != nil {
 		if a := t.owner(); !a.IsZero() {
 			row.Actor = a.String()
 		}
@@ -119,7 +119,7 @@ func (n *Node) taskRow(i *own.TaskInfo) state.Task {
 }
 
 func (n *Node) taskState(i *own.TaskInfo) string {
-	t := n.tasks[i.Task]
+	t := n.task(i.Task)
 	switch {
 	case t == nil:
 		return state.TaskFinished
@@ -226,7 +226,7 @@ func (n *Node) objectRow(i *own.ObjectInfo) state.Object {
 			}
 		}
 	}
-	if t := n.tasks[i.Object.Task()]; t != nil {
+	if t := n.task(i.Object.Task()); t != nil {
 		row.Task, row.TaskName, row.Job = t.id.String(), t.spec.Name, t.spec.Job.String()
 	}
 	return row

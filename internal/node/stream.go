@@ -95,7 +95,7 @@ func (n *Node) made(s *stream, res client.Result, ret own.Return) {
 
 // itemReady passes an item on to the consumer's side.
 func (n *Node) itemReady(e *own.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil || t.stream == nil || t.out == nil {
 		return
 	}
@@ -113,7 +113,7 @@ func (n *Node) itemReady(e *own.Effect) {
 
 // streamEnd notes that no more items will come.
 func (n *Node) streamEnd(e *own.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil || t.stream == nil {
 		return
 	}
@@ -257,7 +257,7 @@ func (s *stream) fail(err error) {
 
 // credit lets the producer go on.
 func (n *Node) credit(e *own.Effect) {
-	t := n.tasks[e.Task]
+	t := n.task(e.Task)
 	if t == nil || t.stream == nil {
 		return
 	}

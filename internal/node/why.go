@@ -99,7 +99,7 @@ func (x *explainer) task(t id.Task, i *own.TaskInfo, depth int) *state.Reason {
 	if x.again(r, depth) {
 		return r
 	}
-	pay := x.n.tasks[t]
+	pay := x.n.task(t)
 	switch {
 	case pay == nil:
 		r.Text = "it has ended"
@@ -250,7 +250,7 @@ func (x *explainer) shortage(r *state.Reason, d *dispatch.Reason, depth int) {
 	need := state.Need{What: d.Resource}
 	for _, h := range d.Holders {
 		holder := state.Holder{Kind: "task", ID: h.Task.String(), Amount: h.Amount.Float(), State: h.Phase.String()}
-		if t := x.n.tasks[h.Task]; t != nil {
+		if t := x.n.task(h.Task); t != nil {
 			holder.Name = t.spec.Name
 		}
 		r.Shortage.HeldBy = append(r.Shortage.HeldBy, holder)

@@ -338,7 +338,7 @@ func (c *conn) objectValue(e *object) (*sessionv1.Value, error) {
 	case e.at:
 		return c.locatedValue(e)
 	case e.res.Err != nil:
-		return &sessionv1.Value{Error: wire.ErrorToPB(wire.AsError(e.res.Err, wire.Internal))}, nil
+		return &sessionv1.Value{Error: wire.ErrorToPB(wire.AsError(e.res.Err, wire.Internal))}, nil //nolint:nilerr // the error is the value
 	case e.res.Enc != nil:
 		return c.newValue(e.res.Enc.Value), nil
 	case e.codec == nil:

@@ -387,9 +387,5 @@ func (n *Node) block(t id.Task, kind dispatch.EventKind) {
 
 // spawnHere starts a goroutine that Close waits for.
 func (n *Node) spawnHere(f func()) {
-	n.running.Add(1)
-	go func() {
-		defer n.running.Done()
-		f()
-	}()
+	n.running.Go(f)
 }

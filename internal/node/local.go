@@ -395,7 +395,7 @@ func (l *Local) Query(ctx context.Context, what string, ids []byte) ([]byte, err
 }
 
 // Close implements client.Session.
-func (l *Local) Close(ctx context.Context) error {
+func (l *Local) Close(context.Context) error {
 	l.n.lock()
 	s := l.n.sessions[l.info.Session]
 	if s != nil {

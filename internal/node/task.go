@@ -313,7 +313,7 @@ func (n *Node) failTask(e *own.Effect) {
 		t.out = &outcome{}
 	}
 	if t.out.err == nil {
-		t.out.err = n.faultError(t, e)
+		t.out.err = n.faultError(e)
 	}
 	t.out.err.Task, t.out.err.Attempt = t.id, e.Attempt
 	if t.out.err.Op == "" {
@@ -336,7 +336,7 @@ var faultCodes = map[own.Fault]wire.Code{
 }
 
 // faultError describes a fault of which nothing more is known.
-func (n *Node) faultError(t *task, e *own.Effect) *wire.Error {
+func (n *Node) faultError(e *own.Effect) *wire.Error {
 	err := &wire.Error{Code: faultCodes[e.Fault], Node: n.id}
 	switch e.Fault {
 	case own.ReplayMismatch:

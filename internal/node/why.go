@@ -142,11 +142,11 @@ func label(r *state.Reason) string {
 func (x *explainer) object(o id.Object, depth int) *state.Reason {
 	st := x.n.own.Known(o)
 	r := &state.Reason{Kind: "object", ID: o.String(), State: state.ObjectPending}
-	switch {
-	case st.Is == own.Never:
+	switch st.Is {
+	case own.Never:
 		r.State, r.Text = state.ObjectLost, st.Why
 		return r
-	case st.Is == own.Available:
+	case own.Available:
 		r.State, r.Text = state.ObjectInline, "it is available"
 		if st.Error {
 			r.State, r.Text = state.ObjectFailed, "its value is an error"

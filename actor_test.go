@@ -42,8 +42,11 @@ func (a *tally) Add(_ context.Context, d int) (int, error) {
 }
 
 func (a *tally) Fail(_ context.Context, how string) (int, error) {
-	if how == "panic" {
+	switch how {
+	case "panic":
 		panic("an actor's panic")
+	case "exit":
+		return 0, fmt.Errorf("enough: %w", weft.ErrExit)
 	}
 	return 0, errors.New(how)
 }
@@ -268,6 +271,17 @@ func TestConcurrency(t *testing.T) {
 		if arrived.count() != 4 || ioArrived.count() != 3 {
 			t.Errorf("%d and %d calls ran", arrived.count(), ioArrived.count())
 		}
+	})
+}
+
+// An actor that ends itself answers the call first.
+func TestActorExits(t *testing.T) {
+	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
+		ctx := c.Context()
+		a := tallies.New(ctx, 1, weft.MaxRestarts(5))
+		equal(t, 0)(tallyFail.Call(ctx, a, "exit"))
+		_, err := tallyAdd.Call(ctx, a, 1)
+		isCode(t, err, weft.ActorDied, "ended itself")
 	})
 }
 

@@ -110,6 +110,25 @@ func TestCancelReachesChildren(t *testing.T) {
 	})
 }
 
+var orphan = weft.Task2("test.orphan", func(ctx context.Context, child *patient, died string) (int, error) {
+	if !signal(died).happened() {
+		await.Remote(ctx, child)
+		if err := signal(child.Arrived).wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return dieOnce(ctx, "SIGKILL", died)
+}, weft.Isolated())
+
+// What an attempt started ends with it, when it dies too.
+func TestDeadAttemptCancelsItsChildren(t *testing.T) {
+	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
+		child, _, told := newPatient(t, nil)
+		equal(t, 2)(orphan.Call(c.Context(), child, string(newSignal(t))))
+		c.Eventually("the child's context", told.happened)
+	})
+}
+
 func TestCancelByContext(t *testing.T) {
 	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
 		ctx, cancel := context.WithCancel(c.Context())

@@ -40,8 +40,8 @@ var fail = weft.Task1("test.fail", func(_ context.Context, how string) (int, err
 	case "panic with an error":
 		panic(errSpecific)
 	case "nil":
-		var m map[string]int
-		m["x"] = 1
+		var p *parcel
+		return len(p.Many), nil
 	case "goexit":
 		runtime.Goexit()
 	}
@@ -57,7 +57,7 @@ func TestUserErrors(t *testing.T) {
 		{"specific", []string{"wrapped: a specific error"}},
 		{"panic", []string{"panic: oh"}},
 		{"panic with an error", []string{"panic: a specific error"}},
-		{"nil", []string{"nil map"}},
+		{"nil", []string{"nil pointer"}},
 		{"goexit", []string{"Goexit"}},
 	}
 	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {

@@ -14,10 +14,10 @@ import (
 	"github.com/weftrun/weft/wefttest"
 )
 
-// TestMain also makes this binary a driver that a test can kill.
+// TestMain also makes this binary the programs that tests can kill.
 func TestMain(m *testing.M) {
-	if what := os.Getenv(driverEnv); what != "" && !client.IsWorker() {
-		os.Exit(drive(what))
+	if name := os.Getenv(programEnv); name != "" && !client.IsWorker() {
+		os.Exit(program(name))
 	}
 	wefttest.Main(m)
 }

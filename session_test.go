@@ -6,11 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"runtime"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/weftrun/weft"
@@ -58,9 +53,9 @@ func TestAfterShutdown(t *testing.T) {
 			_, err := ref.Get(ctx)
 			isCode(t, err, weft.Closed)
 		}
-		_, err := consume(t, ctx, items)
+		_, err := consume(ctx, t, items)
 		isCode(t, err, weft.Closed)
-		_, err = consume(t, ctx, generate.Remote(ctx, course{Items: 1}))
+		_, err = consume(ctx, t, generate.Remote(ctx, course{Items: 1}))
 		isCode(t, err, weft.Closed)
 		_, err = weft.Put(ctx, make([]byte, 1<<20))
 		isCode(t, err, weft.Closed)
@@ -149,7 +144,7 @@ func TestNodeDiesUnderTheProgram(t *testing.T) {
 	waits := map[string]func() error{
 		"get":    func() error { _, err := running.Get(ctx); return err },
 		"wait":   func() error { _, err := weft.GetAll(ctx, []weft.Ref[int]{queued, running}); return err },
-		"stream": func() error { _, err := consume(t, ctx, items); return err },
+		"stream": func() error { _, err := consume(ctx, t, items); return err },
 		"completed": func() (last error) {
 			for _, last = range weft.Completed(ctx, []weft.Ref[int]{queued}) {
 			}
@@ -215,67 +210,4 @@ func TestGarbageOnTheSocket(t *testing.T) {
 	}
 	equal(t, 2)(tallyAdd.Call(ctx, a, 1))
 	equal(t, 42)(answer.Call(ctx))
-}
-
-// driverEnv makes this test binary a driver of the node at its value.
-const driverEnv = "WEFT_TEST_DRIVER"
-
-// drive is the program of that driver: it starts things, says so, and stays.
-func drive(address string) int {
-	_ = os.Unsetenv(driverEnv)
-	s, err := weft.Init(context.Background(), weft.Address(address), weft.InNamespace("driver"))
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	ctx := s.Context(context.Background())
-	m := meeting{os.Args[1] + "/arrived", os.Args[1] + "/leave"}
-	running := meet.Remote(ctx, m)
-	lonely := meet.Remote(ctx, m, weft.Isolated())
-	a := tallies.New(ctx, 1, weft.Named("driver's"), weft.Resource("slot", 1))
-	if _, err := tallyAdd.Call(ctx, a, 1); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	big, err := weft.Put(ctx, make([]byte, 8<<20))
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	view, err := weft.View(ctx, big)
-	fmt.Println("started", view != nil, err)
-	_, err = weft.GetAll(ctx, []weft.Ref[int]{running, lonely})
-	fmt.Println(err)
-	runtime.KeepAlive(a)
-	return 1
-}
-
-// What a driver has goes with it, also when it is killed.
-func TestDriverIsKilled(t *testing.T) {
-	c := wefttest.Join(t, wefttest.Options{Resources: map[string]float64{"CPU": 3, "slot": 1}, StoreBytes: 16 << 20, SpillBytes: 1})
-	ctx := c.Context()
-	dir := t.TempDir()
-	cmd := exec.Command("/proc/self/exe", dir)
-	cmd.Env = append(os.Environ(), driverEnv+"="+c.Address())
-	out := must[interface{ Read([]byte) (int, error) }](t)(cmd.StdoutPipe())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, _ := bufio.NewReader(out).ReadString('\n')
-	if !strings.HasPrefix(line, "started true") {
-		t.Fatalf("the driver said %q", line)
-	}
-	c.Eventually("its tasks", func() bool { return signal(dir+"/arrived").count() == 2 })
-	theirs := must[weft.Actor[tally]](t)(weft.LookupIn(ctx, tallies, "driver", "driver's"))
-	equal(t, 3)(tallyAdd.Call(ctx, theirs, 1))
-	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // says that it was killed
-	_, err := tallyAdd.Call(ctx, theirs, 1)
-	isCode(t, err, weft.ActorDied, "job ended")
-	c.Eventually("its workers' ends", func() bool { return len(c.Workers()) == 0 })
-	// All it had can be had by others: CPUs, the slot and the store.
-	equal(t, 49)(square.Call(ctx, 7, weft.CPU(3), weft.Resource("slot", 1)))
-	must[weft.Ref[[]byte]](t)(weft.Put(ctx, make([]byte, 12<<20)))
 }

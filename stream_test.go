@@ -54,7 +54,7 @@ var generate = weft.Stream1("test.generate", func(ctx context.Context, c course)
 })
 
 // consume reads a whole stream and returns how many items it had.
-func consume(t *testing.T, ctx context.Context, items *weft.Items[[]byte]) (n int, err error) {
+func consume(ctx context.Context, t *testing.T, items *weft.Items[[]byte]) (n int, err error) {
 	t.Helper()
 	for v, err := range items.All(ctx) {
 		if err != nil {
@@ -71,17 +71,17 @@ func consume(t *testing.T, ctx context.Context, items *weft.Items[[]byte]) (n in
 func TestStream(t *testing.T) {
 	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
 		ctx := c.Context()
-		equal(t, 500)(consume(t, ctx, generate.Remote(ctx, course{Items: 500})))
-		equal(t, 0)(consume(t, ctx, generate.Remote(ctx, course{})))
-		equal(t, 20)(consume(t, ctx, generate.Remote(ctx, course{Items: 20, Size: 200 << 10}, weft.Window(0, 0))))
-		n, err := consume(t, ctx, generate.Remote(ctx, course{Items: 100, FailAt: 77}))
+		equal(t, 500)(consume(ctx, t, generate.Remote(ctx, course{Items: 500})))
+		equal(t, 0)(consume(ctx, t, generate.Remote(ctx, course{})))
+		equal(t, 20)(consume(ctx, t, generate.Remote(ctx, course{Items: 20, Size: 200 << 10}, weft.Window(0, 0))))
+		n, err := consume(ctx, t, generate.Remote(ctx, course{Items: 100, FailAt: 77}))
 		isCode(t, err, weft.UserError, "the generator gave up")
 		if n != 77 {
 			t.Errorf("%d items came before the error, 77 were made", n)
 		}
-		_, err = consume(t, ctx, generate.RemoteOf(ctx, nil))
+		_, err = consume(ctx, t, generate.RemoteOf(ctx, nil))
 		isCode(t, err, weft.Invalid, "nil argument")
-		_, err = consume(t, ctx, generate.Remote(ctx, course{}, weft.CPU(100)))
+		_, err = consume(ctx, t, generate.Remote(ctx, course{}, weft.CPU(100)))
 		isCode(t, err, weft.Unschedulable, "CPU")
 	})
 }
@@ -169,7 +169,7 @@ func TestStreamConsumerLeaves(t *testing.T) {
 		queued := generate.Remote(ctx, course{Items: 5, Made: string(made)}, weft.Resource("slot", 1))
 		soon, cancel := context.WithCancel(ctx)
 		cancel()
-		_, err := consume(t, soon, queued)
+		_, err := consume(soon, t, queued)
 		isCode(t, err, weft.Cancelled)
 		if err := leave.set(); err != nil {
 			t.Fatal(err)
@@ -188,7 +188,7 @@ func TestStreamProducerDies(t *testing.T) {
 		ctx := c.Context()
 		for _, size := range []int{1, 100 << 10} {
 			died := newSignal(t)
-			equal(t, 40)(consume(t, ctx, generate.Remote(ctx, course{Items: 40, Size: size, KillAt: 25, Died: string(died)},
+			equal(t, 40)(consume(ctx, t, generate.Remote(ctx, course{Items: 40, Size: size, KillAt: 25, Died: string(died)},
 				weft.Isolated(), weft.Window(3, 0))))
 			if died.count() != 1 {
 				t.Errorf("the producer died %d times", died.count())
@@ -201,7 +201,7 @@ func TestStreamProducerDies(t *testing.T) {
 func TestStreamReplayIsShort(t *testing.T) {
 	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
 		ctx := c.Context()
-		n, err := consume(t, ctx, generate.Remote(ctx, course{Items: 40, KillAt: 25, Short: 35, Died: string(newSignal(t))},
+		n, err := consume(ctx, t, generate.Remote(ctx, course{Items: 40, KillAt: 25, Short: 35, Died: string(newSignal(t))},
 			weft.Isolated(), weft.Window(2, 0)))
 		if err == nil {
 			t.Fatalf("%d items and no error", n)

@@ -134,11 +134,11 @@ var dieReading = weft.Task2("test.dieReading", func(_ context.Context, b []byte,
 }, weft.Isolated(), weft.MaxRetries(0))
 
 var dieWriting = weft.Task1("test.dieWriting", func(ctx context.Context, n int) (int, error) {
-	// The store is full: this waits for room, or gets it and is killed.
-	_, err := weft.Put(ctx, make([]byte, n))
+	w, err := weft.NewWriter(ctx, int64(n))
 	if err != nil {
 		return 0, err
 	}
+	copy(w.Bytes()[:n/2], noise(1, n/2))
 	return 0, die("SIGKILL")
 }, weft.Isolated(), weft.MaxRetries(0))
 

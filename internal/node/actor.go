@@ -20,12 +20,16 @@ type instance struct {
 	self        any
 	main        runner
 	groups      map[string]*runner
+	runs        []*client.TaskContext // of the constructor or calls that have not returned
 	stopped     bool
 }
 
 // createActor asks the actor machine for the actor that t constructs. It
 // returns the actor that the name stands for, which may be an older one.
 func (n *Node) createActor(t *task, s *session) (id.Actor, error) {
+	if n.tasks[t.id] != nil {
+		return id.Actor{}, usedTwice(t.id)
+	}
 	n.tasks[t.id] = t
 	mark := len(n.fx.actor)
 	n.stepActor(&actor.Event{Kind: actor.Create, Actor: t.id, Spec: t.spec, Session: t.session, Job: s.job})
@@ -79,7 +83,9 @@ func (n *Node) beginActor(e *actor.Effect) {
 		return
 	}
 	ev := n.submission(t)
-	n.submit(t, &ev)
+	if err := n.submit(t, &ev); err != nil {
+		n.initFailed(t, wire.AsError(err, wire.Internal))
+	}
 }
 
 // submission describes t's arguments for own.
@@ -107,40 +113,66 @@ func (n *Node) construct(t *task) {
 		inst.groups[name] = &runner{n: n, inst: inst, limit: limit}
 	}
 	n.instances[t.id] = inst
-	n.arm(t)
-	n.later(func() { n.spawnHere(inst.construct) })
+	run := n.arm(t, inst)
+	n.later(func() { n.spawnHere(func() { inst.construct(run) }) })
 }
 
 // construct runs the constructor and reports.
-func (inst *instance) construct() {
-	n, t := inst.n, inst.create
-	var f frame
+func (inst *instance) construct(t armed) {
+	f, n, returned := frame{}, inst.n, false
+	defer func() {
+		if !returned {
+			f.err = n.goexit()
+		}
+		inst.report(t, &f)
+	}()
 	n.perform(t, nil, &f)
-	n.lock()
-	defer n.unlock()
-	if inst.stopped {
-		return
-	}
-	if f.err != nil {
-		n.initFailed(t, f.err)
-		return
-	}
-	t.run, inst.self = nil, f.out[0]
-	n.constructed(t)
+	returned = true
 }
 
-// constructed reports that an actor is ready, to its creator only once.
+// report says how the constructor ended.
+func (inst *instance) report(t armed, f *frame) {
+	n := inst.n
+	n.lock()
+	defer n.unlock()
+	n.disarm(t, inst)
+	switch {
+	case inst.stopped:
+	case f.err != nil:
+		n.initFailed(t.task, f.err)
+	default:
+		inst.self = f.out[0]
+		n.constructed(t.task)
+	}
+}
+
+// constructed reports that an actor is ready, to its creator only once. Its
+// lease stays: what it reserves is the actor's until Release.
 func (n *Node) constructed(t *task) {
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: t.id, Attempt: t.attempt, Lease: t.lease})
 	n.stepActor(&actor.Event{Kind: actor.Started, Actor: t.id, Incarnation: t.incarnation})
-	if t.incarnation == 1 {
+	if !t.told {
+		t.told = true
 		n.finish(t, &outcome{results: []client.Result{{}}})
 	}
 }
 
-// initFailed reports that a constructor returned an error.
+// initFailed reports that a constructor returned an error. What is left of its
+// instance goes.
 func (n *Node) initFailed(t *task, err *wire.Error) {
+	info, ok := n.actors.Get(t.id)
+	if !ok || info.State == actor.Dead || info.Incarnation != t.incarnation {
+		return
+	}
 	n.deaths[t.id] = err
 	n.stepActor(&actor.Event{Kind: actor.InitError, Actor: t.id, Incarnation: t.incarnation})
+	if inst := n.instances[t.id]; inst != nil && inst.incarnation == t.incarnation {
+		inst.stopped = true
+		delete(n.instances, t.id)
+	}
+	if t.worker > inProcess {
+		n.stopRemoteActor(&actor.Effect{Actor: t.id, Incarnation: t.incarnation, Worker: t.worker})
+	}
 }
 
 // kill ends an actor by force.
@@ -186,20 +218,27 @@ func (t *task) group() string {
 
 // answered reports the end of a method call, wherever it ran.
 func (n *Node) answered(t *task, o *outcome) {
-	n.block(t.id, dispatch.Unblocked)
-	done := actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id}
+	n.block(t, dispatch.Unblocked)
 	if o.err == nil || o.err.Code != wire.UserError {
-		n.stepActor(&done)
+		n.stepActor(&actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id})
 		if o.exits {
 			n.stepActor(&actor.Event{Kind: actor.Exit, Actor: t.actor})
 		}
 		n.finish(t, o)
 		return
 	}
-	// Own first: if it runs the call again, the actor must not end in between.
+	n.answeredAgain(t, o, &own.Event{Fault: own.User})
+}
+
+// answeredAgain reports a call that failed in a way which its owner may want to
+// try again. Own first: if it does, the actor must not end in between.
+func (n *Node) answeredAgain(t *task, o *outcome, ev *own.Event) {
 	t.out = o
 	mark := len(n.fx.own)
-	n.failed(t, own.User)
+	n.guardEnded(t)
+	ev.Kind, ev.Task, ev.Attempt, ev.Node = own.Failed, t.id, t.attempt, n.id
+	done := actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id}
+	n.stepOwn(ev)
 	for i := range n.fx.own[mark:] {
 		done.Again = done.Again || n.fx.own[mark+i].Kind == own.Retry
 	}
@@ -280,19 +319,11 @@ func (n *Node) stopActor(e *actor.Effect) {
 	delete(n.instances, e.Actor)
 	inst.stopped = true
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.Release, Task: e.Actor})
-	if e.Force {
-		n.cancelCalls(e.Actor)
+	if !e.Force {
+		return
 	}
-}
-
-// cancelCalls cancels the contexts of an in-process actor's running calls: a
-// goroutine cannot be killed, but it can be told.
-func (n *Node) cancelCalls(a id.Actor) {
-	for _, t := range n.tasks {
-		if (t.actor == a || t.id == a) && t.run != nil {
-			c := t.run
-			n.later(func() { c.Cancel(wire.ActorDied) })
-		}
+	for _, run := range inst.runs { // a goroutine cannot be killed, but it can be told
+		n.later(func() { run.Cancel(wire.ActorDied) })
 	}
 }
 
@@ -306,6 +337,7 @@ func (n *Node) actorChanged(e *actor.Effect) {
 	if e.State != actor.Dead {
 		return
 	}
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.Release, Task: e.Actor}) // whatever it died of
 	t := n.task(e.Actor)
 	if t == nil {
 		return

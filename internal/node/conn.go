@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 
 	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/dispatch"
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
-	"github.com/weftrun/weft/internal/own"
 	proto "github.com/weftrun/weft/internal/session"
 	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/store"
@@ -29,11 +29,14 @@ type conn struct {
 	mu       sync.Mutex
 	queue    []outgoing
 	draining bool
-	again    bool // drain was called meanwhile
-	due      bool // in the current batch; under the node's lock
+	again    bool   // drain was called meanwhile
+	over     bool   // the session has ended
+	after    func() // to be called once nobody drains
+	due      bool   // in the current batch; under the node's lock
+
+	held []outgoing // values past the credit
 
 	// Who drains has the rest to itself.
-	held      []outgoing // values past the credit
 	templates map[*spec.Task]uint32
 	execute   sessionv1.Execute
 	value     sessionv1.ObjectValue
@@ -50,17 +53,19 @@ func newConn(n *Node, s *session, c *proto.Conn) *conn {
 
 // outgoing is one message: ready-made, or what to make it of.
 type outgoing struct {
-	kind     sessionv1.Kind
-	msg      wire.Message
-	task     *task     // KIND_EXECUTE
-	args     []*object // the objects among its arguments, in order
-	attempt  uint32
-	begun    bool
-	obj      *object // KIND_VALUE, and KIND_ITEM with its index
-	index    int
-	room     store.Location      // KIND_RESERVED: to be announced
-	reserved *sessionv1.Reserved // msg, if room is set
-	loading  *atomic.Int32       // arguments that are being brought back from disk
+	kind        sessionv1.Kind
+	msg         wire.Message
+	task        *task     // KIND_EXECUTE
+	args        []*object // the objects among its arguments, in order
+	attempt     uint32    // or incarnation, as the worker is told
+	lease       dispatch.Lease
+	incarnation uint32
+	begun       bool
+	obj         *object // KIND_VALUE, and KIND_ITEM with its index
+	index       int
+	room        store.Location      // KIND_RESERVED: to be announced
+	reserved    *sessionv1.Reserved // msg, if room is set
+	loading     *atomic.Int32       // arguments that are being brought back from disk
 }
 
 // send queues o; the current batch drains it.
@@ -82,7 +87,7 @@ func (s *session) send(n *Node, o outgoing) {
 // does so. It stops at a message whose arguments are still on disk.
 func (c *conn) drain() {
 	c.mu.Lock()
-	if c.draining {
+	if c.draining || c.over {
 		c.again = true
 		c.mu.Unlock()
 		return
@@ -104,7 +109,26 @@ func (c *conn) drain() {
 		}
 	}
 	c.draining = false
+	after := c.after
+	c.after = nil
 	c.mu.Unlock()
+	if after != nil {
+		after()
+	}
+}
+
+// end has nothing more written, and calls f once nobody is at it: what draining
+// pins for the session must not outlive it.
+func (c *conn) end(f func()) {
+	c.mu.Lock()
+	c.over = true
+	if c.draining {
+		c.after, f = f, nil
+	}
+	c.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // newArg returns an empty Arg for the message that is being made.
@@ -172,20 +196,14 @@ func (c *conn) loaded(o *outgoing) bool {
 			continue
 		}
 		if _, ok, err := c.n.store.TryPin(c.s.id, e.id); ok || err != nil {
-			if err != nil {
-				c.lostArgument(o.task, e.id)
-			}
-			continue
+			continue // what is lost is found out when it is to be written
 		}
 		if o.loading == nil {
 			o.loading = new(atomic.Int32)
 		}
-		loading, task := o.loading, o.task
+		loading := o.loading
 		loading.Add(1)
-		c.n.store.Pin(c.s.id, e.id, func(_ store.Location, err error) {
-			if err != nil {
-				c.lostArgument(task, e.id)
-			}
+		c.n.store.Pin(c.s.id, e.id, func(store.Location, error) {
 			if loading.Add(-1) == 0 {
 				c.n.spawnHere(c.drain)
 			}
@@ -194,50 +212,41 @@ func (c *conn) loaded(o *outgoing) bool {
 	return o.loading == nil || o.loading.Load() == 0
 }
 
-// lostArgument fails a task whose argument cannot be read back.
-func (c *conn) lostArgument(t *task, o id.Object) {
-	if t == nil {
-		return
+// maxTemplates bounds the templates that a worker is told of; after that the
+// numbers begin anew.
+const maxTemplates = 4096
+
+// template is the number under which the worker knows s, and s itself if it is
+// to be told.
+func (c *conn) template(s *spec.Task) (uint32, *sessionv1.Template) {
+	if number, known := c.templates[s]; known {
+		return number, nil
 	}
-	c.n.spawnHere(func() {
-		c.n.lock()
-		defer c.n.unlock()
-		c.n.stepOwn(&own.Event{Kind: own.CopyLost, Object: o, Node: c.n.id})
-		c.n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: c.n.id, Fault: own.ArgLost, Object: o})
-	})
+	if len(c.templates) == maxTemplates {
+		clear(c.templates)
+	}
+	number := uint32(len(c.templates) + 1)
+	c.templates[s] = number
+	return number, wire.TemplateToPB(number, s)
 }
 
 // writeExecute sends a task to the worker.
 func (c *conn) writeExecute(o *outgoing) {
 	t, m := o.task, &c.execute
 	m.Template, m.Args, m.Actor = nil, m.Args[:0], nil
-	m.Task, m.Attempt, m.Lease, m.Begun = t.id[:], o.attempt, uint64(t.lease), o.begun
-	m.Job, m.Incarnation = t.spec.Job[:], t.incarnation
+	m.Task, m.Attempt, m.Lease, m.Begun = t.id[:], o.attempt, uint64(o.lease), o.begun
+	m.Job, m.Incarnation = t.spec.Job[:], o.incarnation
 	if owner := t.owner(); !owner.IsZero() {
 		m.Actor = owner[:]
 	}
-	number, known := c.templates[t.spec]
-	if !known {
-		number = uint32(len(c.templates) + 1)
-		c.templates[t.spec] = number
-		m.Template = wire.TemplateToPB(number, t.spec)
-	}
-	m.TemplateId = number
 	m.Group = t.group()
 	if err := c.fillArgs(m, o); err != nil {
-		c.unencodable(t, err)
+		attempt, lease := o.attempt, o.lease
+		c.n.spawnHere(func() { c.n.unsent(c.s, t, attempt, lease, err) })
 		return
 	}
+	m.TemplateId, m.Template = c.template(t.spec)
 	c.c.Send(sessionv1.Kind_KIND_EXECUTE, m)
-}
-
-// unencodable ends a task whose arguments cannot leave the process.
-func (c *conn) unencodable(t *task, err error) {
-	c.n.spawnHere(func() {
-		c.n.lock()
-		defer c.n.unlock()
-		c.n.ended(t, &outcome{err: wire.AsError(err, wire.Encode)})
-	})
 }
 
 // fillArgs gives m the argument values.
@@ -352,7 +361,8 @@ func (c *conn) objectValue(e *object) (*sessionv1.Value, error) {
 func (c *conn) locatedValue(e *object) (*sessionv1.Value, error) {
 	at, ok, err := c.n.store.TryPin(c.s.id, e.id)
 	if err != nil || !ok {
-		return nil, &wire.Error{Code: wire.ObjectLost, Op: "read " + e.id.String(), Err: err}
+		e := &lostError{e.id, &wire.Error{Code: wire.ObjectLost, Op: "read " + e.id.String(), Err: err}}
+		return nil, e
 	}
 	c.n.store.Unpin(c.s.id, e.id, 1)
 	return &sessionv1.Value{Tag: uint32(e.tag), Size: uint64(e.size), At: c.announce(at, false), Refs: wire.PackObjects(nil, e.refs...)}, nil
@@ -384,6 +394,9 @@ func (c *conn) writeValue(o *outgoing) bool {
 		}
 	}
 	v, err := c.objectValue(o.obj)
+	if err != nil && o.kind == sessionv1.Kind_KIND_VALUE && c.getAgain(err) {
+		return true
+	}
 	if err != nil {
 		v = &sessionv1.Value{Error: wire.ErrorToPB(wire.AsError(err, wire.Encode))}
 	}
@@ -399,15 +412,25 @@ func (c *conn) writeValue(o *outgoing) bool {
 
 // hold keeps a value until the socket has drained.
 func (c *conn) hold(o outgoing) {
+	c.mu.Lock()
 	c.held = append(c.held, o)
-	if len(c.held) > 1 {
-		return
+	first := len(c.held) == 1
+	c.mu.Unlock()
+	if first && !c.c.OnDrain(pushCredit/2, c.release) {
+		c.release()
 	}
-	c.c.OnDrain(pushCredit/2, func() {
+}
+
+// release has the values written that were held back. Not by the goroutine that
+// calls it: that may be the session server's, which may have the lock.
+func (c *conn) release() {
+	c.n.spawnHere(func() {
 		c.n.lock()
 		defer c.n.unlock()
+		c.mu.Lock()
 		held := c.held
 		c.held = nil
+		c.mu.Unlock()
 		for _, o := range held {
 			c.s.send(c.n, o)
 		}
@@ -425,10 +448,7 @@ func (n *Node) execute(t *task, begun bool) {
 	if t.unsent = s == nil; t.unsent {
 		return
 	}
-	o := outgoing{kind: sessionv1.Kind_KIND_EXECUTE, task: t, attempt: t.attempt, begun: begun}
-	if t.spec.Kind == spec.KindCreate {
-		o.attempt = t.incarnation
-	}
+	o := outgoing{kind: sessionv1.Kind_KIND_EXECUTE, task: t, attempt: t.number(), incarnation: t.incarnation, lease: t.lease, begun: begun}
 	if t.enc != nil {
 		for i := range t.enc.args {
 			a := &t.enc.args[i]

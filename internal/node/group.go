@@ -27,6 +27,10 @@ func (n *Node) createGroup(g id.Group, s *spec.Group, by id.Session, answer func
 		answer(errClosed())
 		return
 	}
+	if n.groups[g] != nil {
+		answer(&wire.Error{Code: wire.AlreadyExists, Op: "placement group", Message: "there is a group of this id"})
+		return
+	}
 	view := place.NodeView{Node: n.id, Total: n.total, Free: n.total, Labels: n.cfg.Labels}
 	if _, err := place.PlanGroup([]place.NodeView{view}, s); err != nil {
 		answer(&wire.Error{Code: wire.Unschedulable, Op: "placement group", Message: err.Error(),
@@ -65,10 +69,14 @@ func (n *Node) groupAnswer(e *dispatch.Effect) {
 
 // removeGroup gives a group's resources back.
 func (n *Node) removeGroup(g id.Group) {
-	if n.groups[g] == nil {
+	old := n.groups[g]
+	if old == nil {
 		return
 	}
-	n.groupRecord(n.groups[g], true)
+	if !old.failed && old.reserved < len(old.spec.Bundles) {
+		old.answer(&wire.Error{Code: wire.Cancelled, Op: "placement group", Message: "it was removed before it had its resources"})
+	}
+	n.groupRecord(old, true)
 	delete(n.groups, g)
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.Unreserve, Group: g, Bundle: -1})
 	n.stepPlace(&place.Event{Kind: place.GroupAt, Group: g})

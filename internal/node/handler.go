@@ -117,8 +117,8 @@ func (h *handler) Consume(m *sessionv1.Consume) error {
 		return err
 	}
 	return h.in(func() error {
-		if task := h.n.task(t); task != nil && task.stream != nil && task.stream.sess == h.s && !task.stream.closed {
-			task.stream.ask(int(m.N))
+		if s := h.n.streams[t]; s != nil && s.sess == h.s {
+			s.ask(int(m.N))
 		}
 		return nil
 	})
@@ -131,8 +131,8 @@ func (h *handler) DropStream(m *sessionv1.TaskRef) error {
 		return err
 	}
 	return h.in(func() error {
-		if task := h.n.task(t); task != nil && task.stream != nil {
-			task.stream.drop()
+		if s := h.n.streams[t]; s != nil && s.sess == h.s {
+			s.drop()
 		}
 		return nil
 	})
@@ -154,12 +154,22 @@ func (h *handler) block(m *sessionv1.TaskRef, kind dispatch.EventKind) error {
 		return err
 	}
 	return h.in(func() error {
-		if kind == dispatch.Blocked {
-			h.n.waitsOn[t] = objects
+		if task := h.runs(t); task != nil {
+			if kind == dispatch.Blocked && len(objects) > 0 {
+				h.n.waitsOn[t] = objects
+			}
+			h.n.block(task, kind)
 		}
-		h.n.block(t, kind)
 		return nil
 	})
+}
+
+// runs is the task of that id if the session's worker has it.
+func (h *handler) runs(t id.Task) *task {
+	if task := h.n.task(t); task != nil && h.s.worker != nil && task.worker == h.s.worker.id {
+		return task
+	}
+	return nil
 }
 
 // Put implements proto.Handler.
@@ -318,7 +328,7 @@ func (h *handler) Begun(m *sessionv1.TaskRef) error {
 		return err
 	}
 	return h.in(func() error {
-		if task := h.n.task(t); task != nil {
+		if task := h.runs(t); task != nil {
 			task.began = true
 			h.n.stepDispatch(&dispatch.Event{Kind: dispatch.Begun, Task: t, Lease: task.lease})
 		}
@@ -334,17 +344,29 @@ func (h *handler) TakenBack(m *sessionv1.TakenBack) error {
 	}
 	lease := dispatch.Lease(m.Lease)
 	return h.in(func() error {
-		for _, t := range tasks {
-			if task := h.n.task(t); task != nil {
-				task.worker = 0
-			}
-			if h.s.worker != nil {
-				delete(h.s.worker.tasks, t)
-			}
-		}
-		h.n.stepDispatch(&dispatch.Event{Kind: dispatch.TakenBack, Lease: lease, Tasks: tasks})
+		h.n.takenBack(h, lease, tasks)
 		return nil
 	})
+}
+
+// takenBack queues tasks again that a worker had not begun. One that was
+// cancelled meanwhile ends: the worker had it no more when it was told.
+func (n *Node) takenBack(h *handler, lease dispatch.Lease, tasks []id.Task) {
+	var cancelled []*task
+	for _, tid := range tasks {
+		t := h.runs(tid)
+		delete(h.s.worker.tasks, tid)
+		if t == nil {
+			continue
+		}
+		if t.worker = 0; t.cancelled {
+			cancelled = append(cancelled, t)
+		}
+	}
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.TakenBack, Lease: lease, Tasks: tasks})
+	for _, t := range cancelled {
+		n.withdrawQueued(t)
+	}
 }
 
 // result ends an attempt that ran in a process worker.
@@ -353,28 +375,33 @@ func (n *Node) result(s *session, m *sessionv1.Result) error {
 	if err != nil {
 		return err
 	}
-	t := n.task(tid)
 	if s.worker == nil {
 		return &wire.Error{Code: wire.Protocol, Message: "a result from a session that is no worker"}
 	}
-	delete(s.worker.tasks, tid)
+	t, o := n.task(tid), &outcome{exits: m.Exits}
+	wanted := t != nil && t.worker == s.worker.id && t.number() == m.Attempt
+	switch {
+	case !wanted:
+		n.abortAll(s, m.Reservations)
+	case m.Error != nil:
+		o.err = wire.ErrorFromPB(m.Error)
+		o.err.Node = n.id
+		n.abortAll(s, m.Reservations)
+	default:
+		if err := n.results(s, t, m, o); err != nil {
+			return err // the worker is ended, and the task runs again
+		}
+	}
+	if wanted || t == nil || t.worker != s.worker.id {
+		delete(s.worker.tasks, tid)
+	}
 	if m.Lease != 0 && (t == nil || t.spec.Kind == spec.KindTask) {
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: tid, Attempt: m.Attempt,
 			Lease: dispatch.Lease(m.Lease), Ran: int64(m.Ran)})
 	}
-	if t == nil || t.worker != s.worker.id {
-		n.abortAll(s, m.Reservations)
-		return nil
+	if wanted {
+		n.ended(t, o)
 	}
-	o := &outcome{exits: m.Exits}
-	if m.Error != nil {
-		o.err = wire.ErrorFromPB(m.Error)
-		o.err.Node = n.id
-		n.abortAll(s, m.Reservations)
-	} else if err := n.results(s, t, m, o); err != nil {
-		return err
-	}
-	n.ended(t, o)
 	return nil
 }
 
@@ -449,7 +476,7 @@ func (n *Node) item(s *session, m *sessionv1.Item) error {
 		return err
 	}
 	t := n.task(tid)
-	if t == nil || t.stream == nil || s.worker == nil || t.worker != s.worker.id {
+	if t == nil || t.stream == nil || s.worker == nil || t.worker != s.worker.id || t.number() != m.Attempt {
 		n.abortAll(s, []uint64{m.Reservation})
 		return nil
 	}

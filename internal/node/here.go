@@ -31,8 +31,15 @@ type runner struct {
 // start is a runner's first task for one more goroutine.
 type start struct {
 	r     *runner
-	first *task
+	first armed
 	at    time.Duration // when it was decided
+}
+
+// armed is a task that is to run here, with the context of this run: another
+// attempt may begin, on another instance of its actor, before this one ends.
+type armed struct {
+	*task
+	run *client.TaskContext
 }
 
 // add gives r a task, and another goroutine if it may have one.
@@ -42,24 +49,23 @@ func (r *runner) add(t *task) {
 		return
 	}
 	r.active++
-	r.n.arm(t)
-	r.n.out.starts = append(r.n.out.starts, start{r, t, r.n.now})
+	r.n.out.starts = append(r.n.out.starts, start{r, r.n.arm(t, r.inst), r.n.now})
 }
 
-// next takes r's next task, or ends a goroutine of it and returns nil.
-func (r *runner) next() *task {
+// next takes r's next task, or ends a goroutine of it and returns none.
+func (r *runner) next() armed {
 	if r.head == len(r.queue) || r.inst != nil && r.inst.stopped {
+		clear(r.queue)
 		r.queue, r.head = r.queue[:0], 0
 		r.active--
-		return nil
+		return armed{}
 	}
 	t := r.queue[r.head]
 	r.queue[r.head] = nil
 	if r.head++; r.head == len(r.queue) {
 		r.queue, r.head = r.queue[:0], 0
 	}
-	r.n.arm(t)
-	return t
+	return r.n.arm(t, r.inst)
 }
 
 // remove takes t out if it has not begun.
@@ -81,10 +87,10 @@ func (r *runner) waiting() []*task {
 }
 
 // run executes first and whatever else r has.
-func (r *runner) run(first *task, at time.Duration) {
+func (r *runner) run(first armed, at time.Duration) {
 	f := frames.Get().(*frame)
 	f.began = at
-	for t := first; t != nil; {
+	for t := first; t.task != nil; {
 		t = r.step(t, f)
 	}
 	frames.Put(f)
@@ -92,19 +98,19 @@ func (r *runner) run(first *task, at time.Duration) {
 
 // runNow executes t on the goroutine of its caller, which waits for it anyway.
 // What else r has by then gets a goroutine of its own.
-func (r *runner) runNow(t *task, at time.Duration) {
+func (r *runner) runNow(t armed, at time.Duration) {
 	f := frames.Get().(*frame)
 	f.began = at
 	next := r.step(t, f)
 	at = f.began
 	frames.Put(f)
-	if next != nil {
+	if next.task != nil {
 		r.n.spawnHere(func() { r.run(next, at) })
 	}
 }
 
 // step executes t, reports its outcome and takes the next task.
-func (r *runner) step(t *task, f *frame) (next *task) {
+func (r *runner) step(t armed, f *frame) (next armed) {
 	returned, at := false, f.began
 	defer func() {
 		if !returned {
@@ -121,24 +127,33 @@ func (r *runner) step(t *task, f *frame) (next *task) {
 }
 
 // goexited goes on after a function that ended its goroutine, which was r's.
-func (r *runner) goexited(t *task, at time.Duration) {
-	f := &frame{began: at, outcome: outcome{err: &wire.Error{Code: wire.UserError, Type: "runtime.Goexit", Node: r.n.id, Place: r.n.where,
-		Message: "the function ended its goroutine (runtime.Goexit) instead of returning"}}}
-	if next := r.report(t, f); next != nil {
+func (r *runner) goexited(t armed, at time.Duration) {
+	f := &frame{began: at, outcome: outcome{err: r.n.goexit()}}
+	if next := r.report(t, f); next.task != nil {
 		r.run(next, f.began)
 	}
 }
 
-// report ends t with the outcome in f and takes the next task.
-func (r *runner) report(t *task, f *frame) (next *task) {
+func (n *Node) goexit() *wire.Error {
+	return &wire.Error{Code: wire.UserError, Type: "runtime.Goexit", Node: n.id, Place: n.where,
+		Message: "the function ended its goroutine (runtime.Goexit) instead of returning"}
+}
+
+// report ends t with the outcome in f and takes the next task. Of calls to an
+// instance that was stopped nobody wants to know any more.
+func (r *runner) report(t armed, f *frame) (next armed) {
 	n := r.n
 	n.lock()
-	t.run = nil
-	if r.inst != nil {
-		n.answered(t, &f.outcome)
-	} else {
-		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: t.id, Attempt: t.attempt, Lease: r.lease, Ran: int64(n.now - f.began)})
-		n.finish(t, &f.outcome)
+	current := n.disarm(t, r.inst)
+	switch {
+	case r.inst == nil:
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: t.id, Attempt: t.run.Running.Attempt, Lease: r.lease,
+			Ran: int64(n.now - f.began)})
+		if current {
+			n.finish(t.task, &f.outcome)
+		}
+	case current && !r.inst.stopped:
+		n.answered(t.task, &f.outcome)
 	}
 	n.settle()
 	next = r.next()
@@ -165,13 +180,35 @@ func (n *Node) startHere(t *task) {
 // closeLease forgets a lease on which nothing more will be started.
 func (n *Node) closeLease(id dispatch.Lease) { delete(n.leases, id) }
 
-// arm gives a task that is about to run here its context.
-func (n *Node) arm(t *task) {
+// arm gives a task that is about to run here, on inst if it is a call, its context.
+func (n *Node) arm(t *task, inst *instance) armed {
 	t.run = client.NewTaskContext(client.Running{Sess: n.local, Call: t.call, Task: t.id, Attempt: t.attempt,
 		Actor: t.owner(), Incarnation: t.incarnation, Spec: t.spec})
+	t.runs++
+	if inst != nil {
+		inst.runs = append(inst.runs, t.run)
+	}
 	if t.cancelled {
 		t.run.Cancel(wire.Cancelled)
 	}
+	return armed{t, t.run}
+}
+
+// disarm ends a run of a task and reports whether it is the latest one.
+func (n *Node) disarm(t armed, inst *instance) (current bool) {
+	if inst != nil {
+		i := slices.Index(inst.runs, t.run)
+		last := len(inst.runs) - 1
+		inst.runs[i], inst.runs[last] = inst.runs[last], nil
+		inst.runs = inst.runs[:last]
+	}
+	if current = t.task.run == t.run; current {
+		t.task.run = nil
+	}
+	if t.runs--; t.runs == 0 && n.task(t.id) != t.task {
+		t.dropArguments()
+	}
+	return current
 }
 
 // frame is what running tasks one after the other needs again and again.
@@ -187,9 +224,14 @@ var frames = sync.Pool{New: func() any { return new(frame) }}
 
 // perform runs t's function in this process and fills f with its outcome. It
 // is called without the lock.
-func (n *Node) perform(t *task, self any, f *frame) {
+func (n *Node) perform(t armed, self any, f *frame) {
 	f.outcome = outcome{}
-	fn, in, err := n.arguments(t, f)
+	if t.run.Cancelled() {
+		f.err = &wire.Error{Code: wire.Cancelled, Op: t.spec.Name, Message: "before it began"}
+		t.run.Finish()
+		return
+	}
+	fn, in, err := n.arguments(t.task, f)
 	if err != nil {
 		f.err = wire.AsError(err, wire.Encode)
 		return
@@ -201,7 +243,7 @@ func (n *Node) perform(t *task, self any, f *frame) {
 	}
 	c := t.run
 	if fn.Stream != nil {
-		err = client.RunStream(c, fn, self, in, t.stream.yield)
+		err = client.RunStream(c, fn, self, in, func(v any) bool { return t.stream.yield(c, v) })
 	} else {
 		err = client.Run(c, fn, self, in, f.out)
 	}
@@ -216,8 +258,9 @@ func (f *frame) fill(n *Node, fn *client.Function, err error) {
 		f.exits, err = true, nil
 	}
 	if err != nil {
-		f.err = wire.AsError(err, wire.UserError)
-		f.err.Node, f.err.Place = n.id, n.where
+		e := *wire.AsError(err, wire.UserError) // it may be another task's
+		e.Node, e.Place = n.id, n.where
+		f.err = &e
 		return
 	}
 	if fn.Stream != nil || fn.Create {
@@ -249,6 +292,8 @@ func (n *Node) interrupt(e *own.Effect) {
 		n.later(func() { c.Cancel(wire.Cancelled) })
 	case t.worker == inProcess:
 		n.withdraw(t)
+	case t.worker == 0 && t.spec.Kind == spec.KindTask: // its worker gave it back
+		n.withdrawQueued(t)
 	}
 }
 
@@ -267,6 +312,13 @@ func (n *Node) withdraw(t *task) {
 			n.answered(t, o)
 		}
 	}
+}
+
+// withdrawQueued ends a cancelled task that was started, and given back by its
+// worker: it waits in dispatch again.
+func (n *Node) withdrawQueued(t *task) {
+	n.unqueue(t.id, t.attempt)
+	n.failed(t, own.Cancelled)
 }
 
 // function is what t calls, if this process knows it.
@@ -369,18 +421,17 @@ func argumentError(fn *client.Function, i int, err error) *wire.Error {
 
 // block tells dispatch that a task waits or goes on. A method's CPU is its
 // actor's, and is lent while all methods that run wait.
-func (n *Node) block(t id.Task, kind dispatch.EventKind) {
-	task := n.task(t)
+func (n *Node) block(t *task, kind dispatch.EventKind) {
 	waits := kind == dispatch.Blocked
-	if task == nil || n.closed || task.blocked == waits {
+	if n.closed || t.blocked == waits {
 		return
 	}
-	if task.blocked = waits; !waits {
-		delete(n.waitsOn, t)
+	if t.blocked = waits; !waits {
+		delete(n.waitsOn, t.id)
 	}
-	ev := dispatch.Event{Kind: kind, Task: t, Lease: task.lease}
-	if task.spec.Kind == spec.KindMethod {
-		ev.Task, ev.Lease = task.actor, 0
+	ev := dispatch.Event{Kind: kind, Task: t.id, Lease: t.lease}
+	if t.spec.Kind == spec.KindMethod {
+		ev.Task, ev.Lease = t.actor, 0
 	}
 	n.stepDispatch(&ev)
 }

@@ -32,10 +32,10 @@ func New(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, start: time.Now(), total: total, out: &batch{},
-		tasks: map[id.Task]*task{}, objects: map[id.Object]*object{}, sessions: map[id.Session]*session{},
+		tasks: map[id.Task]*task{}, streams: map[id.Task]*stream{}, objects: map[id.Object]*object{}, sessions: map[id.Session]*session{},
 		leases: map[dispatch.Lease]*runner{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
 		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, unwatch: map[id.Task]func() bool{},
-		waitsOn: map[id.Task][]id.Object{}, deaths: map[id.Actor]*wire.Error{}, nextWorker: inProcess}
+		waitsOn: map[id.Task][]id.Object{}, deaths: map[id.Actor]*wire.Error{}, nextWorker: inProcess, quiet: make(chan struct{})}
 	rand.Read(n.id[:])
 	if n.cfg.Job.IsZero() {
 		rand.Read(n.cfg.Job[:])
@@ -65,8 +65,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	if err := n.open(); err != nil {
-		n.cancel()
-		n.closeFiles()
+		n.abandon()
 		return err
 	}
 	n.spawnHere(n.writeMetadata)
@@ -78,7 +77,28 @@ func (n *Node) Start(ctx context.Context) error {
 	n.announceNode()
 	n.events.Note(n.now, event.Record{Kind: event.NodeStarted, ID: event.IDOf(n.id)}, n.cfg.Socket)
 	n.unlock()
+	if n.cfg.Socket == "" {
+		return nil
+	}
+	if err := n.server.Listen(n.cfg.Socket); err != nil { // drivers may come from now on
+		_ = n.Close(ctx)
+		return err
+	}
 	return nil
+}
+
+// abandon gives up what open has made.
+func (n *Node) abandon() {
+	n.cancel()
+	if n.server != nil {
+		n.server.Close()
+	}
+	n.running.Wait()
+	n.closeFiles()
+	n.lock()
+	n.closed = true
+	n.unlock()
+	close(n.quiet)
 }
 
 // open makes what the node needs outside its memory.
@@ -104,13 +124,8 @@ func (n *Node) open() (err error) {
 	if err := n.publish(); err != nil {
 		return err
 	}
-	if n.server, err = proto.NewServer(proto.Config{Accept: n.welcomeDriver}); err != nil {
-		return err
-	}
-	if n.cfg.Socket != "" {
-		return n.server.Listen(n.cfg.Socket)
-	}
-	return nil
+	n.server, err = proto.NewServer(proto.Config{Accept: n.welcomeDriver})
+	return err
 }
 
 // spillFolder is where objects go that memory cannot hold, unless configured.
@@ -200,6 +215,7 @@ func (n *Node) endJob(s *session) {
 	n.stepActor(&actor.Event{Kind: actor.JobEnd, Job: s.job})
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.JobEnd, Class: dispatch.Class{Job: s.job}})
 	n.settle()
+	n.placeDetached(s.job)
 	n.killAll(s.job)
 	n.events.Note(n.now, event.Record{Kind: event.JobEnded, Job: s.job}, s.program)
 	n.releaseJob(s.job)
@@ -209,42 +225,63 @@ func (n *Node) endJob(s *session) {
 // may need a new worker.
 func (n *Node) releaseJob(id id.Job) {
 	j := n.jobs[id]
-	if j == nil || !j.session.ended || n.jobNeeded(id) {
+	if j == nil || !j.session.ended || len(n.detached(id)) > 0 {
 		return
 	}
 	if j.exe != nil {
-		_ = j.exe.Close()
-		j.exe = nil
+		_ = j.exe.Close() // a worker that is just being started with it fails
 	}
 	n.jobRecord(j, true)
 	delete(n.jobs, id)
 }
 
-// jobNeeded reports whether a detached actor of the job lives.
-func (n *Node) jobNeeded(j id.Job) bool {
+// placeDetached places constructors of detached actors again, which dispatch has
+// dropped with the rest of the job's queues.
+func (n *Node) placeDetached(j id.Job) {
+	for _, a := range n.detached(j) {
+		info, ok := n.own.Task(a.Actor)
+		if t := n.tasks[a.Actor]; t != nil && a.Node.IsZero() && ok && info.State != own.Waiting {
+			n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: a.Incarnation, Spec: t.spec})
+		}
+	}
+}
+
+// detached lists a job's living detached actors.
+func (n *Node) detached(j id.Job) (live []actor.Info) {
 	for after := (id.Actor{}); ; {
 		page := n.actors.List(after, pageSize)
 		for i := range page {
 			a := &page[i]
 			if a.Job == j && a.State != actor.Dead && a.Spec.Actor.Detached && !a.Remote {
-				return true
+				live = append(live, *a)
 			}
 			after = a.Actor
 		}
 		if len(page) < pageSize {
-			return false
+			return live
 		}
 	}
 }
 
 // Close ends the node: its sessions, tasks, actors, workers and files. When it
 // returns nothing of the node is left. The end of ctx stops the waiting, not
-// the ending.
+// the ending; a second call waits like the first.
 func (n *Node) Close(ctx context.Context) error {
-	n.lock()
-	if n.closed {
-		n.unlock()
+	n.ending.Do(n.endAll)
+	select {
+	case <-n.quiet:
 		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// endAll ends everything, and closes n.quiet when it has.
+func (n *Node) endAll() {
+	n.lock()
+	if n.closed { // Start gave up
+		n.unlock()
+		return
 	}
 	n.events.Note(n.now, event.Record{Kind: event.NodeStopping, ID: event.IDOf(n.id)}, "Close")
 	sessions := make([]*session, 0, len(n.sessions))
@@ -258,18 +295,11 @@ func (n *Node) Close(ctx context.Context) error {
 		}
 	}
 	n.shut()
-	done := make(chan struct{})
 	go func() {
 		n.running.Wait()
 		n.closeFiles()
-		close(done)
+		close(n.quiet)
 	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // shut stops everything that could begin something new.
@@ -279,11 +309,13 @@ func (n *Node) shut() {
 	n.settle()
 	n.closed = true
 	for _, j := range n.jobs {
-		if j.exe != nil {
-			n.later(func() { _ = j.exe.Close() })
+		if exe := j.exe; exe != nil {
+			n.later(func() { _ = exe.Close() })
 		}
 	}
-	n.timer.Stop()
+	if n.timer != nil {
+		n.timer.Stop()
+	}
 	n.killAll(id.Job{})
 	n.unlock()
 	n.cancel()
@@ -301,10 +333,9 @@ func (n *Node) failLeft() {
 		if t.call != nil {
 			failAll(t.call, errClosed())
 		}
-		if s := t.stream; s != nil {
-			s.drop()
-			s.fail(errClosed())
-		}
+	}
+	for _, s := range n.streams {
+		s.end()
 	}
 	for _, e := range n.objects {
 		for _, f := range e.futures {

@@ -86,7 +86,7 @@ func (l *Local) submit(t *task, now bool) error {
 	if !ev.Unshared {
 		l.count(t.call)
 	}
-	n.submit(t, &ev)
+	err := n.submit(t, &ev)
 	var mine start
 	if now {
 		n.settle()
@@ -94,14 +94,14 @@ func (l *Local) submit(t *task, now bool) error {
 	}
 	n.unlock()
 	if mine.r != nil {
-		mine.r.runNow(t, mine.at)
+		mine.r.runNow(mine.first, mine.at)
 	}
-	return nil
+	return err
 }
 
 // take removes the start of t, if it is the last, and returns it.
 func (b *batch) take(t *task) (s start) {
-	if i := len(b.starts) - 1; i >= 0 && b.starts[i].first == t {
+	if i := len(b.starts) - 1; i >= 0 && b.starts[i].first.task == t {
 		s = b.starts[i]
 		b.starts[i] = start{}
 		b.starts = b.starts[:i]
@@ -236,6 +236,10 @@ func (l *Local) Adopt(o id.Object) *client.Future {
 	l.counted(f)
 	n.lock()
 	defer n.unlock()
+	if n.closed {
+		f.Complete(closedResult())
+		return f
+	}
 	n.stepOwn(&own.Event{Kind: own.Hold, Object: o, Session: l.info.Session, N: 1})
 	n.wait(o, func(e *object) { e.futures = append(e.futures, f) })
 	return f
@@ -302,20 +306,30 @@ func (l *Local) Blocked(ctx context.Context, on ...*client.Future) (resume func(
 	}
 	n := l.n
 	n.lock()
-	if n.task(run.Task) != nil {
+	if t := n.runningHere(run); t != nil {
 		ids := make([]id.Object, len(on))
 		for i, f := range on {
 			ids[i] = f.ID
 		}
 		n.waitsOn[run.Task] = ids
+		n.block(t, dispatch.Blocked)
 	}
-	n.block(run.Task, dispatch.Blocked)
 	n.unlock()
 	return func() {
 		n.lock()
-		n.block(run.Task, dispatch.Unblocked)
+		if t := n.runningHere(run); t != nil {
+			n.block(t, dispatch.Unblocked)
+		}
 		n.unlock()
 	}
+}
+
+// runningHere is the task of which run is the present run, or nil.
+func (n *Node) runningHere(run *client.Running) *task {
+	if t := n.task(run.Task); t != nil && t.run != nil && &t.run.Running == run {
+		return t
+	}
+	return nil
 }
 
 // Cancel implements client.Session.

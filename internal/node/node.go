@@ -37,6 +37,8 @@ type Node struct {
 	ctx     context.Context // ends with the node
 	cancel  context.CancelFunc
 	running sync.WaitGroup // goroutines that the node started
+	ending  sync.Once
+	quiet   chan struct{} // closed when nothing of the node is left
 
 	gate gate // the session server's
 
@@ -50,6 +52,7 @@ type Node struct {
 	out      *batch
 
 	tasks    map[id.Task]*task
+	streams  map[id.Task]*stream // that have not been read to their end
 	objects  map[id.Object]*object
 	sessions map[id.Session]*session
 	leases   map[dispatch.Lease]*runner

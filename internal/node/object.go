@@ -246,14 +246,18 @@ func (n *Node) objectError(o id.Object) *wire.Error {
 // store. They are copied out, since nothing says when the program has read them.
 func (n *Node) completeStored(f *client.Future, e *object) {
 	n.spawnHere(func() {
+		var res client.Result
 		at, err := n.store.PinWait(n.ctx, 0, e.id)
 		if err != nil {
-			f.Complete(client.Result{Err: &wire.Error{Code: wire.ObjectLost, Op: "get " + e.id.String(), Message: err.Error(), Err: err}})
-			return
+			res.Err = &wire.Error{Code: wire.ObjectLost, Op: "get " + e.id.String(), Message: err.Error(), Err: err}
+		} else {
+			data := append([]byte(nil), at.Bytes...)
+			n.store.Unpin(0, e.id, 1)
+			res.Enc = &client.Encoded{Value: wire.Value{Tag: e.tag, Data: data, Refs: e.refs}}
 		}
-		data := append([]byte(nil), at.Bytes...)
-		n.store.Unpin(0, e.id, 1)
-		f.Complete(client.Result{Enc: &client.Encoded{Value: wire.Value{Tag: e.tag, Data: data, Refs: e.refs}}})
+		n.mu.Lock() // Close may complete it too
+		defer n.mu.Unlock()
+		f.Complete(res)
 	})
 }
 

@@ -25,7 +25,7 @@ type process struct {
 	class   dispatch.Class
 	session *session
 	proc    *worker.Process
-	tasks   map[id.Task]*task // sent to it and not answered
+	tasks   map[id.Task]*task // given to it and not answered
 	started time.Time
 	up      bool
 	gone    bool
@@ -47,20 +47,22 @@ func (n *Node) spawn(class dispatch.Class) {
 	p := &process{id: n.nextWorker, class: class, tasks: map[id.Task]*task{}, started: time.Now()}
 	n.workers[p.id] = p
 	j := n.jobs[class.Job]
+	s := worker.Spec{Path: "/proc/self/exe", Output: func(line []byte, stderr bool) { n.output(p, line, stderr) }}
+	if j != nil {
+		s.Exe, s.Args = j.exe, j.args()
+	}
 	n.spawnHere(func() {
-		if err := n.startProcess(p, j); err != nil {
+		if err := n.startProcess(p, j, s); err != nil {
 			n.spawnFailed(p, j, err)
 		}
 	})
 }
 
 // startProcess starts p and stays with it until it has ended.
-func (n *Node) startProcess(p *process, j *job) error {
+func (n *Node) startProcess(p *process, j *job, s worker.Spec) error {
 	if j == nil {
 		return &wire.Error{Code: wire.Closed, Message: "its job has ended"}
 	}
-	s := worker.Spec{Exe: j.exe, Path: "/proc/self/exe", Args: j.args(),
-		Output: func(line []byte, stderr bool) { n.output(p, line, stderr) }}
 	proc, err := worker.Start(n.ctx, s)
 	if err != nil {
 		return err
@@ -80,12 +82,30 @@ func (n *Node) startProcess(p *process, j *job) error {
 	conn, err := n.server.Adopt(call, side, accept)
 	if err != nil {
 		proc.Kill()
+	} else {
+		attend(proc, conn)
 	}
 	<-proc.Exited()
-	if conn != nil {
+	return n.processGone(p, proc.Error())
+}
+
+// attend returns when both a worker and its session have ended: one is of no
+// use without the other.
+func attend(proc *worker.Process, conn *proto.Conn) {
+	select {
+	case <-conn.Done():
+		proc.Stop(stopGrace)
+		return
+	case <-proc.Exited():
+	}
+	timer := time.NewTimer(stopGrace)
+	defer timer.Stop()
+	select { // what it said last is read
+	case <-conn.Done():
+	case <-timer.C: // something that it started holds its lanes
+		conn.Close(errClosed())
 		conn.Wait()
 	}
-	return n.processGone(p, proc.Error())
 }
 
 // args is the command line of j's workers: its program's name and nothing else.
@@ -139,6 +159,8 @@ func (n *Node) spawnFailed(p *process, j *job, err error) {
 		j.failure = wire.AsError(err, wire.SetupFailed)
 	}
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.SpawnFailed, Class: p.class})
+	n.settle()
+	n.releaseJob(p.class.Job)
 }
 
 // spawnError says why t has no worker.
@@ -173,6 +195,8 @@ func (n *Node) processGone(p *process, crash *wire.Error) error {
 	for _, t := range p.inOrder() {
 		n.crashed(t, p, crash)
 	}
+	n.settle()
+	n.releaseJob(p.class.Job)
 	return nil
 }
 
@@ -320,7 +344,10 @@ func (n *Node) output(p *process, line []byte, stderr bool) {
 		return
 	}
 	if s := j.session; s.conn != nil {
-		c, m := s.conn.c, &sessionv1.Log{Pid: uint32(p.proc.PID()), Stderr: stderr, Text: line}
+		c, m := s.conn.c, &sessionv1.Log{Stderr: stderr, Text: line}
+		if p.proc != nil { // nil while it is being started
+			m.Pid = uint32(p.proc.PID())
+		}
 		c.SendSide(sessionv1.Kind_KIND_DRIVER_LOG, m)
 	}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -104,8 +105,7 @@ func (n *Node) submitRemote(s *session, m *sessionv1.Submit) error {
 		return err
 	}
 	ev := n.submission(t)
-	n.submit(t, &ev)
-	return nil
+	return n.submit(t, &ev)
 }
 
 // createRemote is submitRemote for a named actor: it answers with Found.
@@ -172,12 +172,26 @@ func (n *Node) put(s *session, m *sessionv1.Put) error {
 		return err
 	}
 	o := t.Return(0)
+	size := int64(len(v.Data))
+	if err := n.putObject(s, own.Return{Object: o, Node: n.id, Size: size, Inner: v.Refs}); err != nil {
+		return err
+	}
 	e := n.object(o)
 	e.ready, e.res = true, client.Result{Enc: &client.Encoded{Value: v}}
-	e.size, e.tag, e.refs = int64(len(v.Data)), v.Tag, v.Refs
-	n.stepOwn(&own.Event{Kind: own.Put, Object: o, Session: s.id,
-		Return: own.Return{Object: o, Node: n.id, Size: e.size, Inner: v.Refs}})
+	e.size, e.tag, e.refs = size, v.Tag, v.Refs
 	return nil
+}
+
+// putObject tells own of a put; an id that was used before is refused.
+func (n *Node) putObject(s *session, r own.Return) error {
+	mark := len(n.fx.own)
+	n.stepOwn(&own.Event{Kind: own.Put, Object: r.Object, Session: s.id, Return: r})
+	for i := range n.fx.own[mark:] {
+		if e := &n.fx.own[mark+i]; e.Kind == own.Ready && e.Object == r.Object {
+			return nil
+		}
+	}
+	return usedTwice(r.Object.Task())
 }
 
 // reserve asks the store for room on behalf of s; the answer comes when there is.
@@ -223,10 +237,12 @@ func (n *Node) sealPut(s *session, m *sessionv1.Seal) error {
 	if err := n.store.Seal(s.id, evict.Res(m.Reservation), o, int64(m.Size)); err != nil {
 		return err
 	}
+	if err := n.putObject(s, own.Return{Object: o, Where: own.AtNode, Node: n.id, Size: int64(m.Size), Inner: refs}); err != nil {
+		n.later(func() { n.store.Free(o) })
+		return err
+	}
 	e := n.object(o)
 	e.ready, e.at, e.size, e.tag, e.refs = true, true, int64(m.Size), wire.Tag(m.Tag), refs
-	n.stepOwn(&own.Event{Kind: own.Put, Object: o, Session: s.id,
-		Return: own.Return{Object: o, Where: own.AtNode, Node: n.id, Size: e.size, Inner: refs}})
 	return nil
 }
 
@@ -289,7 +305,7 @@ func eachCount(m *sessionv1.Counts, size int, f func(id []byte, n int) error) er
 func (n *Node) get(s *session, m *sessionv1.Objects) error {
 	objects, err := wire.UnpackObjects(nil, m.Objects)
 	for _, o := range objects {
-		n.wait(o, func(e *object) { e.gets = append(e.gets, s) })
+		n.wait(o, func(e *object) { e.gets = appendOnce(e.gets, s) })
 	}
 	return err
 }
@@ -298,9 +314,16 @@ func (n *Node) get(s *session, m *sessionv1.Objects) error {
 func (n *Node) watch(s *session, m *sessionv1.Objects) error {
 	objects, err := wire.UnpackObjects(nil, m.Objects)
 	for _, o := range objects {
-		n.wait(o, func(e *object) { e.watches = append(e.watches, s) })
+		n.wait(o, func(e *object) { e.watches = appendOnce(e.watches, s) })
 	}
 	return err
+}
+
+func appendOnce(list []*session, s *session) []*session {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
 }
 
 // unwant ends what get and watch began.
@@ -309,7 +332,7 @@ func (n *Node) unwant(s *session, m *sessionv1.Objects) error {
 	mine := func(x *session) bool { return x == s }
 	for _, o := range objects {
 		if e := n.objects[o]; e != nil {
-			e.gets, e.watches = slices.DeleteFunc(e.gets, mine), slices.DeleteFunc(e.watches, mine)
+			n.unwait(e, mine)
 		}
 	}
 	return err
@@ -325,6 +348,7 @@ func (n *Node) endSession(s *session) {
 	}
 	s.ended = true
 	driver := s.worker == nil
+	n.dropStreams(s)
 	n.stepActor(&actor.Event{Kind: actor.SessionEnd, Session: s.id})
 	n.stepOwn(&own.Event{Kind: own.SessionEnd, Session: s.id, Force: driver})
 	n.removeGroupsOf(s.id)
@@ -336,8 +360,36 @@ func (n *Node) endSession(s *session) {
 	mine := func(x *session) bool { return x == s }
 	for _, e := range n.objects {
 		if len(e.gets) > 0 || len(e.watches) > 0 {
-			e.gets, e.watches = slices.DeleteFunc(e.gets, mine), slices.DeleteFunc(e.watches, mine)
+			n.unwait(e, mine)
 		}
 	}
-	n.later(func() { n.store.EndSession(s.id) })
+	end := func() { n.store.EndSession(s.id) }
+	if c := s.conn; c != nil {
+		n.later(func() { c.end(end) })
+	} else {
+		n.later(end)
+	}
+}
+
+// unwait takes sessions off those who wait for e, and forgets e if that was all
+// there was to it.
+func (n *Node) unwait(e *object, gone func(*session) bool) {
+	e.gets, e.watches = slices.DeleteFunc(e.gets, gone), slices.DeleteFunc(e.watches, gone)
+	if !e.ready && !e.at && len(e.futures)+len(e.gets)+len(e.watches) == 0 {
+		delete(n.objects, e.id)
+	}
+}
+
+// dropStreams ends the streams that s was reading.
+func (n *Node) dropStreams(s *session) {
+	var mine []*stream
+	for _, x := range n.streams {
+		if x.sess == s {
+			mine = append(mine, x)
+		}
+	}
+	slices.SortFunc(mine, func(a, b *stream) int { return bytes.Compare(a.t.id[:], b.t.id[:]) })
+	for _, x := range mine {
+		x.drop()
+	}
 }

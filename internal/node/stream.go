@@ -54,30 +54,36 @@ func (s *stream) mayMake() bool {
 	return (w.WindowItems == 0 || s.credit > 0) && (w.WindowBytes == 0 || s.bytes > 0)
 }
 
-// yield is how a generator in this process delivers an item. It waits for
-// credit, and returns false when nobody wants more.
-func (s *stream) yield(v any) bool {
-	n, c := s.n, s.t.run
+// yield is how a generator in this process, in the run c, delivers an item. It
+// waits for credit, without its CPU, and returns false when nobody wants more.
+func (s *stream) yield(c *client.TaskContext, v any) bool {
+	n := s.n
 	n.lock()
-	for !s.mayMake() && !s.closed && !s.t.cancelled {
+	for !s.mayMake() && s.wanted(c) {
 		ready := make(chan struct{})
 		s.resume = func() { close(ready) }
-		n.block(s.t.id, dispatch.Blocked)
+		n.block(s.t, dispatch.Blocked)
 		n.unlock()
 		select {
 		case <-ready:
 		case <-c.Done():
 		}
 		n.lock()
-		n.block(s.t.id, dispatch.Unblocked)
+		if s.t.run == c && n.tasks[s.t.id] == s.t {
+			n.block(s.t, dispatch.Unblocked)
+		}
 	}
-	if s.closed || s.t.cancelled {
-		n.unlock()
-		return false
+	wanted := s.wanted(c)
+	if wanted {
+		n.made(s, client.Result{Val: v}, own.Return{Node: n.id})
 	}
-	n.made(s, client.Result{Val: v}, own.Return{Node: n.id})
 	n.unlock()
-	return true
+	return wanted
+}
+
+// wanted reports whether the items of the run c are.
+func (s *stream) wanted(c *client.TaskContext) bool {
+	return !s.closed && !s.t.cancelled && s.t.run == c && !c.Cancelled()
 }
 
 // made records the next item of the current attempt.
@@ -103,12 +109,14 @@ func (n *Node) itemReady(e *own.Effect) {
 	res := t.out.results[0]
 	if entry := n.objects[e.Object]; entry != nil && entry.at {
 		entry.ready = true
-	} else if t.call == nil {
+	} else if t.call == nil || n.leaves(t) { // own counts it
 		entry := n.object(e.Object)
 		entry.ready, entry.res, entry.codec = true, res, t.codec(0)
 	}
-	s.pending = append(s.pending, res)
-	s.deliver()
+	if !s.closed {
+		s.pending = append(s.pending, res)
+		s.deliver()
+	}
 }
 
 // streamEnd notes that no more items will come.
@@ -118,8 +126,8 @@ func (n *Node) streamEnd(e *own.Effect) {
 		return
 	}
 	s := t.stream
-	if s.ended {
-		return // by failLeft
+	if s.ended || s.closed { // by the consumer or the node's end
+		return
 	}
 	s.ended, s.count = true, e.N
 	if t.out != nil {
@@ -130,6 +138,9 @@ func (n *Node) streamEnd(e *own.Effect) {
 
 // deliver wakes or feeds the consumer.
 func (s *stream) deliver() {
+	if s.closed {
+		return
+	}
 	if s.sess != nil {
 		s.n.pushItems(s)
 		return
@@ -215,6 +226,7 @@ func (s *stream) poll() (client.Item, bool) {
 	if !s.ended {
 		return client.Item{}, false
 	}
+	delete(s.n.streams, s.t.id)
 	end := client.Item{End: true, Index: s.count}
 	if s.err != nil {
 		end.Err = s.err
@@ -234,13 +246,22 @@ func (s *stream) drop() {
 	if s.closed {
 		return
 	}
-	s.closed = true
+	s.closed, s.pending = true, nil
+	delete(s.n.streams, s.t.id)
 	if s.resume != nil {
 		s.resume()
 		s.resume = nil
 	}
-	if !s.ended {
-		s.n.stepOwn(&own.Event{Kind: own.DropStream, Task: s.t.id})
+	s.n.stepOwn(&own.Event{Kind: own.DropStream, Task: s.t.id})
+}
+
+// end has the consumer see the node's end.
+func (s *stream) end() {
+	s.drop()
+	s.fail(errClosed())
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -287,6 +308,7 @@ func (n *Node) pushItems(s *stream) {
 	if s.ended && len(s.pending) == 0 && !s.told {
 		s.told = true
 		s.acknowledge(s.next - s.read)
+		delete(n.streams, s.t.id)
 		end := &sessionv1.StreamEnd{Task: append([]byte(nil), s.t.id[:]...), Count: uint32(s.count)}
 		if s.err != nil {
 			end.Error = wire.ErrorToPB(s.err)

@@ -33,11 +33,21 @@ type task struct {
 	lease       dispatch.Lease
 	out         *outcome            // while its result is being handled
 	run         *client.TaskContext // while it runs in this process
+	runs        uint8               // in this process that have not ended
 	began       bool                // its worker said so
+	told        bool                // own knows that the actor was constructed
 	cancelled   bool
 	blocked     bool // it waits in a call to the node, perhaps for Node.waitsOn
 	victim      bool // the memory guard ended its process
 	unsent      bool // its worker's session was over already
+}
+
+// number is that of the present run: a constructor's is its incarnation.
+func (t *task) number() uint32 {
+	if t.spec.Kind == spec.KindCreate {
+		return t.incarnation
+	}
+	return t.attempt
 }
 
 // owner is the actor that t creates or calls; zero for plain tasks.
@@ -88,13 +98,23 @@ func (n *Node) task(t id.Task) *task {
 }
 
 // submit hands a new task to own and, for a method, to its actor's queue.
-func (n *Node) submit(t *task, ev *own.Event) {
-	n.tasks[t.id], n.hot = t, t
+// An id that was used before is refused.
+func (n *Node) submit(t *task, ev *own.Event) error {
+	if old := n.tasks[t.id]; old != nil && old != t {
+		return usedTwice(t.id)
+	}
 	ev.Kind, ev.Task, ev.Session, ev.Spec = own.Submit, t.id, t.session, t.spec
 	mark := len(n.fx.own)
 	n.stepOwn(ev)
+	if len(n.fx.own) > mark && n.fx.own[mark].Kind == own.Unexpected {
+		return &wire.Error{Code: wire.Protocol, Op: "submit", Task: t.id, Message: n.fx.own[mark].Why}
+	}
+	n.tasks[t.id], n.hot = t, t
+	if t.stream != nil {
+		n.streams[t.id] = t.stream
+	}
 	if t.spec.Kind != spec.KindMethod {
-		return
+		return nil
 	}
 	// Usually all arguments are there: spare the actor machine a second event.
 	ready := len(n.fx.own) == mark+1 && n.fx.own[mark].Kind == own.Runnable
@@ -103,10 +123,15 @@ func (n *Node) submit(t *task, ev *own.Event) {
 		n.fx.own = n.fx.own[:mark]
 		if err := n.argError(t); err != nil {
 			n.finish(t, &outcome{err: err})
-			return
+			return nil
 		}
 	}
 	n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, ArgsReady: ready})
+	return nil
+}
+
+func usedTwice(t id.Task) *wire.Error {
+	return &wire.Error{Code: wire.Protocol, Op: "submit", Task: t, Message: "an id used twice"}
 }
 
 // ownEffect does what own wants done.
@@ -134,6 +159,16 @@ func (n *Node) ownEffect(e *own.Effect) {
 		n.credit(e)
 	case own.Forget:
 		n.forget(e.Task)
+	case own.Unexpected:
+		n.unexpected(e)
+	}
+}
+
+// unexpected notes what a correct peer would not have done.
+func (n *Node) unexpected(e *own.Effect) {
+	if log := n.cfg.Log; log != nil {
+		why, task, object := e.Why, e.Task, e.Object
+		n.later(func() { log.Debug("unexpected", "why", why, "task", task, "object", object) })
 	}
 }
 
@@ -165,7 +200,7 @@ func (n *Node) argFailed(t *task, err *wire.Error) {
 	case spec.KindMethod:
 		n.stepActor(&actor.Event{Kind: actor.CancelCall, Task: t.id}) // those behind it go on
 	}
-	n.finish(t, &outcome{err: err})
+	n.conclude(t, &outcome{err: err}) // others may fail of it in turn: a loop, not a recursion
 }
 
 // placeEffect does what place wants done.
@@ -251,6 +286,7 @@ func (n *Node) startTask(e *dispatch.Effect) {
 	if t == nil {
 		// Forgotten while it waited: the lease goes on with the next one.
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.Finished, Task: e.Task, Attempt: e.Attempt, Lease: e.Lease})
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Release, Task: e.Task}) // if it is a constructor
 		return
 	}
 	t.worker, t.lease, t.began = e.Worker, e.Lease, e.N == 0
@@ -270,17 +306,23 @@ func (n *Node) startTask(e *dispatch.Effect) {
 
 // finish ends an attempt that has a result or a user's error.
 func (n *Node) finish(t *task, o *outcome) {
+	n.conclude(t, o)
+	n.settleOwn()
+	t.out = nil
+}
+
+// conclude is finish without what follows from it.
+func (n *Node) conclude(t *task, o *outcome) {
 	n.guardEnded(t)
 	t.out = o
-	defer func() { t.out = nil }()
+	ev := own.Event{Kind: own.Done, Task: t.id, Attempt: t.attempt, Node: n.id}
 	if o.err != nil && o.err.Code == wire.UserError && t.worker != 0 {
-		n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: n.id, Fault: own.User})
-		n.settleOwn()
+		ev.Kind, ev.Fault = own.Failed, own.User
+		n.stepOwn(&ev)
 		return
 	}
 	n.counts.done++
 	n.plainRecord(t, event.TaskDone)
-	ev := own.Event{Kind: own.Done, Task: t.id, Attempt: t.attempt, Node: n.id}
 	returns := n.returns[:0]
 	for i := range t.spec.Returns {
 		returns = append(returns, n.returned(t, uint32(i), o))
@@ -290,7 +332,6 @@ func (n *Node) finish(t *task, o *outcome) {
 	}
 	ev.Returns, n.returns = returns, returns
 	n.stepOwn(&ev)
-	n.settleOwn()
 }
 
 // settleOwn handles own's effects while the outcome they are about is at hand.
@@ -325,6 +366,22 @@ func (n *Node) failTask(e *own.Effect) {
 		return
 	}
 	n.failureRecord(t, event.TaskFailed, t.out.err.Error())
+	n.tellActor(t)
+}
+
+// tellActor tells a task's actor that own has given the task up: a call leaves
+// the queue, so that those behind it go on, and without a constructor the actor
+// ends.
+func (n *Node) tellActor(t *task) {
+	switch t.spec.Kind {
+	case spec.KindMethod:
+		n.stepActor(&actor.Event{Kind: actor.CancelCall, Task: t.id})
+	case spec.KindCreate:
+		if info, ok := n.actors.Get(t.id); ok && info.State != actor.Dead {
+			n.deaths[t.id] = t.out.err
+			n.kill(t.id, true)
+		}
+	}
 }
 
 var faultCodes = map[own.Fault]wire.Code{
@@ -356,7 +413,8 @@ func (n *Node) retried(e *own.Effect) {
 	if t := n.task(e.Task); t != nil {
 		n.counts.retried++
 		n.failureRecord(t, event.TaskRetried, retryText(t))
-		t.worker, t.out = 0, nil
+		t.worker, t.out, t.blocked = 0, nil, false
+		delete(n.waitsOn, t.id)
 		if t.spec.Kind == spec.KindMethod && e.Fault != own.User {
 			// It keeps its place before calls that were never sent.
 			n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, Again: true})
@@ -398,8 +456,15 @@ func (n *Node) forget(id id.Task) {
 		n.later(func() { stop() })
 	}
 	delete(n.waitsOn, id)
+	if t.runs == 0 { // else a run may still read them
+		t.dropArguments()
+	}
+}
+
+// dropArguments lets go of what is not needed any more of a call: its futures
+// live on with their refs.
+func (t *task) dropArguments() {
 	if t.call != nil {
-		// The futures live on with their refs; what they no longer need goes.
 		t.call.Arg1, t.call.Args = [3]client.Arg{}, nil
 	}
 }

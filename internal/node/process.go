@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/dispatch"
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
@@ -28,6 +29,7 @@ type process struct {
 	tasks   map[id.Task]*task // given to it and not answered
 	started time.Time
 	up      bool
+	ending  string // why the node has it end, if it does
 	gone    bool
 }
 
@@ -69,9 +71,9 @@ func (n *Node) startProcess(p *process, j *job, s worker.Spec) error {
 	}
 	n.mu.Lock()
 	p.proc = proc
-	closed := n.closed
+	unwanted := n.closed || n.jobs[p.class.Job] == nil
 	n.mu.Unlock()
-	if closed {
+	if unwanted {
 		proc.Kill()
 	}
 	call, side := proc.Lanes()
@@ -257,6 +259,7 @@ func (n *Node) retire(w id.Worker) {
 
 // stopProcess asks a worker to exit, and kills it if it does not.
 func (n *Node) stopProcess(p *process, reason string) {
+	p.ending = reason
 	if s := p.session; s != nil && s.conn != nil {
 		c := s.conn.c
 		n.later(func() { c.SendSide(sessionv1.Kind_KIND_EXIT, &sessionv1.Exit{Reason: reason}) })
@@ -335,28 +338,26 @@ func (n *Node) stopRemoteActor(e *actor.Effect) {
 	n.later(func() { c.SendSide(sessionv1.Kind_KIND_STOP_ACTOR, m) })
 }
 
-// output passes a line that a worker printed on to its driver and the events.
+// output passes a line that a worker printed on to its driver.
 func (n *Node) output(p *process, line []byte, stderr bool) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	j := n.jobs[p.class.Job]
-	if j == nil || j.session == nil {
-		return
-	}
-	if s := j.session; s.conn != nil {
-		c, m := s.conn.c, &sessionv1.Log{Stderr: stderr, Text: line}
-		if p.proc != nil { // nil while it is being started
-			m.Pid = uint32(p.proc.PID())
-		}
-		c.SendSide(sessionv1.Kind_KIND_DRIVER_LOG, m)
+	j, pid := n.jobs[p.class.Job], p.proc.PID()
+	n.mu.Unlock()
+	switch {
+	case j == nil:
+	case j.session.conn == nil: // embedded: this is the driver
+		client.PrintLine(pid, line, stderr)
+	default:
+		m := &sessionv1.Log{Pid: uint32(pid), Stderr: stderr, Text: line}
+		j.session.conn.c.SendSide(sessionv1.Kind_KIND_DRIVER_LOG, m)
 	}
 }
 
-// killAll ends all workers of a job (zero: of every job) and returns those that
-// are still to be waited for.
+// killAll ends all workers of a job; of every job if j is zero.
 func (n *Node) killAll(j id.Job) {
 	for _, p := range n.workers {
 		if (j.IsZero() || p.class.Job == j) && p.proc != nil && !n.hostsDetached(p) {
+			p.ending = "its job ended"
 			p.proc.Kill()
 		}
 	}

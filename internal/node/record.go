@@ -26,7 +26,11 @@ func (n *Node) actorRecord(e *actor.Effect) {
 
 // workerExited notes the death of a worker process.
 func (n *Node) workerExited(p *process, crash *wire.Error) {
-	n.events.Note(n.now, event.Record{Kind: event.WorkerExited, Worker: p.id, Job: p.class.Job}, crash.Message+"\n"+crash.Stderr)
+	text := crash.Message + "\n" + crash.Stderr
+	if p.ending != "" {
+		text = "the node ended it: " + p.ending
+	}
+	n.events.Note(n.now, event.Record{Kind: event.WorkerExited, Worker: p.id, Job: p.class.Job}, text)
 }
 
 // failureRecord notes a task's failed attempt: for good, or with another to follow.

@@ -45,6 +45,7 @@ type conn struct {
 	usedArgs  int // by the current message
 	usedVals  int
 	announced map[store.FileID]bool
+	written   []*task // of calls in this process, whose arguments were read
 }
 
 func newConn(n *Node, s *session, c *proto.Conn) *conn {
@@ -109,11 +110,25 @@ func (c *conn) drain() {
 		}
 	}
 	c.draining = false
-	after := c.after
-	c.after = nil
+	after, written := c.after, c.written
+	c.after, c.written = nil, nil
 	c.mu.Unlock()
+	if len(written) > 0 {
+		c.n.unread(written)
+	}
 	if after != nil {
 		after()
+	}
+}
+
+// unread notes that nobody reads the arguments of tasks any more to send them.
+func (n *Node) unread(ts []*task) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, t := range ts {
+		if t.readers--; t.readers == 0 && n.task(t.id) != t {
+			t.dropArguments()
+		}
 	}
 }
 
@@ -240,7 +255,11 @@ func (c *conn) writeExecute(o *outgoing) {
 		m.Actor = owner[:]
 	}
 	m.Group = t.group()
-	if err := c.fillArgs(m, o); err != nil {
+	err := c.fillArgs(m, o)
+	if t.call != nil {
+		c.written = append(c.written, t)
+	}
+	if err != nil {
 		attempt, lease := o.attempt, o.lease
 		c.n.spawnHere(func() { c.n.unsent(c.s, t, attempt, lease, err) })
 		return
@@ -459,6 +478,9 @@ func (n *Node) execute(t *task, begun bool) {
 				o.args = append(o.args, n.objects[a.obj])
 			}
 		}
+	}
+	if t.call != nil {
+		t.readers++
 	}
 	s.send(n, o)
 }

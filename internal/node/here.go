@@ -184,7 +184,7 @@ func (n *Node) closeLease(id dispatch.Lease) { delete(n.leases, id) }
 func (n *Node) arm(t *task, inst *instance) armed {
 	t.run = client.NewTaskContext(client.Running{Sess: n.local, Call: t.call, Task: t.id, Attempt: t.attempt,
 		Actor: t.owner(), Incarnation: t.incarnation, Spec: t.spec})
-	t.runs++
+	t.readers++
 	if inst != nil {
 		inst.runs = append(inst.runs, t.run)
 	}
@@ -205,7 +205,7 @@ func (n *Node) disarm(t armed, inst *instance) (current bool) {
 	if current = t.task.run == t.run; current {
 		t.task.run = nil
 	}
-	if t.runs--; t.runs == 0 && n.task(t.id) != t.task {
+	if t.readers--; t.readers == 0 && n.task(t.id) != t.task {
 		t.dropArguments()
 	}
 	return current

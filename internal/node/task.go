@@ -33,7 +33,7 @@ type task struct {
 	lease       dispatch.Lease
 	out         *outcome            // while its result is being handled
 	run         *client.TaskContext // while it runs in this process
-	runs        uint8               // in this process that have not ended
+	readers     uint8               // of its arguments: runs in this process, messages being written
 	began       bool                // its worker said so
 	told        bool                // own knows that the actor was constructed
 	cancelled   bool
@@ -456,7 +456,7 @@ func (n *Node) forget(id id.Task) {
 		n.later(func() { stop() })
 	}
 	delete(n.waitsOn, id)
-	if t.runs == 0 { // else a run may still read them
+	if t.readers == 0 { // else the last of them does so
 		t.dropArguments()
 	}
 }

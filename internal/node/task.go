@@ -121,13 +121,21 @@ func (n *Node) submit(t *task, ev *own.Event) error {
 	if ready {
 		t.attempt = n.fx.own[mark].Attempt
 		n.fx.own = n.fx.own[:mark]
-		if err := n.argError(t); err != nil {
-			n.finish(t, &outcome{err: err})
+		if n.spoiled(t) {
 			return nil
 		}
 	}
 	n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, ArgsReady: ready})
 	return nil
+}
+
+// spoiled reports whether an argument of t has failed; then so does t.
+func (n *Node) spoiled(t *task) bool {
+	err := n.argError(t)
+	if err != nil {
+		n.argFailed(t, err)
+	}
+	return err != nil
 }
 
 func usedTwice(t id.Task) *wire.Error {
@@ -179,8 +187,7 @@ func (n *Node) runnable(e *own.Effect) {
 		return
 	}
 	t.attempt = e.Attempt
-	if err := n.argError(t); err != nil {
-		n.argFailed(t, err)
+	if n.spoiled(t) {
 		return
 	}
 	switch {

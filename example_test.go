@@ -236,7 +236,7 @@ func ExampleNewWriter() {
 }
 
 func ExampleWait() {
-	ctx, s := start()
+	ctx, s := start(weft.Resources(map[string]float64{"CPU": 2}))
 	defer s.Shutdown(ctx)
 	refs := []weft.Ref[string]{exSleep.Remote(ctx), exTry.Remote(ctx)}
 	done, rest, err := weft.Wait(ctx, refs, 1)

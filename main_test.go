@@ -3,6 +3,7 @@ package weft_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,10 @@ import (
 
 // TestMain also makes this binary the programs that tests can kill.
 func TestMain(m *testing.M) {
+	if client.IsWorker() && os.Args[0] == unready {
+		fmt.Fprintln(os.Stderr, "a main that has other plans")
+		os.Exit(3)
+	}
 	if name := os.Getenv(programEnv); name != "" && !client.IsWorker() {
 		os.Exit(program(name))
 	}

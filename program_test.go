@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +22,10 @@ import (
 // programEnv makes this test binary another program: a driver, or a node.
 const programEnv = "WEFT_TEST_PROGRAM"
 
-var programs = map[string]func(dir, address string) int{"driver": drive, "node": serve}
+var programs = map[string]func(dir, address string) int{"driver": drive, "node": serve, unready: driveUnready}
+
+// unready is the driver whose workers never become workers.
+const unready = "unready"
 
 // program runs as one of the programs, with the arguments of startProgram.
 func program(name string) int {
@@ -33,7 +37,15 @@ func program(name string) int {
 // started.
 func startProgram(t *testing.T, name, dir, address string) *exec.Cmd {
 	t.Helper()
+	cmd, _ := runProgram(t, name, dir, address)
+	return cmd
+}
+
+// runProgram is startProgram that returns what the program says besides.
+func runProgram(t *testing.T, name, dir, address string) (_ *exec.Cmd, says string) {
+	t.Helper()
 	cmd := exec.Command("/proc/self/exe", dir, address)
+	cmd.Args[0] = name // also its workers'
 	cmd.Env = append(os.Environ(), programEnv+"="+name)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -46,7 +58,7 @@ func startProgram(t *testing.T, name, dir, address string) *exec.Cmd {
 	if !strings.HasPrefix(line, "started") {
 		t.Fatalf("the %s said %q", name, line)
 	}
-	return cmd
+	return cmd, line
 }
 
 // killProgram ends a program without a chance to tidy up.
@@ -179,4 +191,32 @@ func alive(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(b), ") ")
 	return err == nil && !strings.HasPrefix(rest, "Z")
+}
+
+// driveUnready is a driver whose workers end before Init: it says what its tasks
+// and actors fail with.
+func driveUnready(_, address string) int {
+	ctx := context.Background()
+	if _, err := weft.Init(ctx, weft.Address(address)); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	_, err := answer.Call(ctx)
+	ready := tallies.New(ctx, 1).Ready(ctx)
+	fmt.Printf("started %t %t %q %q\n", errors.Is(err, weft.SetupFailed), errors.Is(ready, weft.SetupFailed), err, ready)
+	select {}
+}
+
+// A program that does not reach Init as a worker cannot run tasks; the error
+// quotes what it said.
+func TestWorkersCannotBeStarted(t *testing.T) {
+	c := wefttest.Join(t, small)
+	driver, says := runProgram(t, unready, t.TempDir(), c.Address())
+	killProgram(t, driver)
+	for _, part := range []string{"started true true", "no worker process could be started", "exit status 3", "a main that has other plans", "first in"} {
+		if !strings.Contains(says, part) {
+			t.Errorf("the driver's errors %s\ndo not say %q", says, part)
+		}
+	}
+	equal(t, 42)(answer.Call(c.Context()))
 }

@@ -117,16 +117,12 @@ func TestStreamWindow(t *testing.T) {
 		window weft.TaskOption
 		size   int
 		ahead  int // items
-		only   string
 	}{
-		{"items", weft.Window(4, 0), 1, 4, ""},
-		{"bytes", weft.Window(0, 1<<20), 512 << 10, 2, "joined"}, // embedded items are values without a size
+		{"items", weft.Window(4, 0), 1, 4},
+		{"bytes", weft.Window(0, 1<<20), 512 << 10, 2},
 	}
 	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
 		for _, tt := range tests {
-			if tt.only == "joined" && c.Address() == "" {
-				continue
-			}
 			t.Run(tt.name, func(t *testing.T) {
 				made := newSignal(t)
 				items := generate.Remote(c.Context(), course{Items: 30, Size: tt.size, Made: string(made)}, tt.window)

@@ -167,3 +167,20 @@ func TestDetachedActorOfADriverInAHurry(t *testing.T) {
 		t.Error(v, err)
 	}
 }
+
+// A call that waits for its argument fails with its actor.
+func TestKillOfAnActorWhoseCallWaitsForAnArgument(t *testing.T) {
+	each(t, 2, func(t *testing.T, ctx context.Context) {
+		never, cancel := context.WithCancel(ctx)
+		defer cancel()
+		c := tallies.New(ctx, 0)
+		if err := c.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+		call := add.RemoteOf(ctx, c, nap.Remote(never, 0))
+		weft.Kill(c, false)
+		if _, err := call.Get(ctx); !errors.Is(err, weft.ActorDied) {
+			t.Error(err)
+		}
+	})
+}

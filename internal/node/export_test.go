@@ -1,6 +1,10 @@
 package node
 
-import "github.com/weftrun/weft/internal/guard"
+import (
+	"fmt"
+
+	"github.com/weftrun/weft/internal/guard"
+)
 
 // Meter is where a node's guard reads memory.
 type Meter = meter
@@ -24,3 +28,28 @@ func (n *Node) WaitForMemory() int {
 
 // StoreTarget is how much memory the store may use for now.
 func (n *Node) StoreTarget() int64 { return n.store.Stats().Policy.Target }
+
+// Left names the tables in which something is left; "" if nothing is.
+func (n *Node) Left() (left string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, t := range []struct {
+		name string
+		n    int
+	}{
+		{"tasks", len(n.tasks)}, {"streams", len(n.streams)}, {"objects", len(n.objects)}, {"sessions", len(n.sessions)},
+		{"leases", len(n.leases)}, {"groups", len(n.groups)}, {"workers", len(n.workers)}, {"jobs", len(n.jobs)},
+		{"unwatch", len(n.unwatch)}, {"waitsOn", len(n.waitsOn)}, {"deaths", len(n.deaths)}, {"instances", len(n.instances)},
+		{"verdicts", len(n.memory.verdicts)}, {"waiting for memory", len(n.memory.waits.number)},
+		{"stored objects", n.store.Stats().Objects}, {"owned", n.own.Stats().Ended}, {"early", n.own.Stats().Early},
+		{"queued", n.dispatch.Queued()}, {"actors", n.actors.Stats().Calls},
+	} {
+		if t.n > 0 {
+			left += fmt.Sprint(t.name, " ", t.n, " ")
+		}
+	}
+	if free := n.dispatch.Free(); free.String() != n.total.String() {
+		left += fmt.Sprint("free ", free.String(), " of ", n.total.String())
+	}
+	return left
+}

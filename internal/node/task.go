@@ -110,6 +110,7 @@ func (n *Node) submit(t *task, ev *own.Event) error {
 		return &wire.Error{Code: wire.Protocol, Op: "submit", Task: t.id, Message: n.fx.own[mark].Why}
 	}
 	n.tasks[t.id], n.hot = t, t
+	t.attempt = 1 // it may fail before it is runnable
 	if t.stream != nil {
 		n.streams[t.id] = t.stream
 	}
@@ -420,7 +421,7 @@ func (n *Node) retried(e *own.Effect) {
 	if t := n.task(e.Task); t != nil {
 		n.counts.retried++
 		n.failureRecord(t, event.TaskRetried, retryText(t))
-		t.worker, t.out, t.blocked = 0, nil, false
+		t.attempt, t.worker, t.out, t.blocked = e.Attempt, 0, nil, false
 		delete(n.waitsOn, t.id)
 		if t.spec.Kind == spec.KindMethod && e.Fault != own.User {
 			// It keeps its place before calls that were never sent.

@@ -293,7 +293,9 @@ func (f *Func1[A, R]) RemoteOf(ctx context.Context, a Arg[A], opts ...TaskOption
 	return Ref[R]{f.c.remote(ctx, [3]client.Arg{argOf(a)}, opts)}
 }
 
-// Call is Remote and Get.
+// Call is Remote and Get. On an embedded node, with a context that cannot end,
+// the function runs on the caller's goroutine, which spares two switches: one
+// that ends its goroutine (runtime.Goexit) ends the caller's.
 func (f *Func1[A, R]) Call(ctx context.Context, a A, opts ...TaskOption) (R, error) {
 	return callNow[R](ctx, f.c, [3]client.Arg{{Val: a}}, opts)
 }

@@ -2,6 +2,7 @@ package weft
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -109,7 +110,7 @@ func open(ctx context.Context, o *initOptions) (*Session, error) {
 	}
 	sess, err := n.Local()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, n.Close(ctx))
 	}
 	return &Session{sess: sess, node: n}, nil
 }

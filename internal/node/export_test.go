@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/weftrun/weft/internal/guard"
 )
@@ -30,7 +31,8 @@ func (n *Node) WaitForMemory() int {
 func (n *Node) StoreTarget() int64 { return n.store.Stats().Policy.Target }
 
 // Left names the tables in which something is left; "" if nothing is.
-func (n *Node) Left() (left string) {
+func (n *Node) Left() string {
+	var left strings.Builder
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, t := range []struct {
@@ -45,11 +47,11 @@ func (n *Node) Left() (left string) {
 		{"queued", n.dispatch.Queued()}, {"actors", n.actors.Stats().Calls},
 	} {
 		if t.n > 0 {
-			left += fmt.Sprint(t.name, " ", t.n, " ")
+			fmt.Fprint(&left, t.name, " ", t.n, " ")
 		}
 	}
 	if free := n.dispatch.Free(); free.String() != n.total.String() {
-		left += fmt.Sprint("free ", free.String(), " of ", n.total.String())
+		fmt.Fprint(&left, "free ", free.String(), " of ", n.total.String())
 	}
-	return left
+	return left.String()
 }

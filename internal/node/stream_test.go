@@ -118,7 +118,10 @@ func TestStreamsLeftUnread(t *testing.T) {
 	each(t, 1, func(t *testing.T, ctx context.Context) {
 		for _, opts := range [][]weft.TaskOption{{}, {weft.Isolated()}, {weft.Window(0, 0)}} {
 			for range 5 {
-				for range numbers.Remote(ctx, 1000, opts...).All(ctx) {
+				for _, err := range numbers.Remote(ctx, 1000, opts...).All(ctx) {
+					if err != nil {
+						t.Error(err)
+					}
 					break
 				}
 			}

@@ -46,6 +46,10 @@ func (d *runner) answer(err error) {
 	m.Task, m.Attempt, m.Lease = j.Running.Task[:], j.Running.Attempt, j.lease
 	m.Ran = uint64(time.Since(d.began))
 	m.Error = nil
+	if err == nil && !wire.Fits(m) {
+		err = &wire.Error{Code: wire.Encode, Message: "its results are too large to be sent together",
+			Hint: "return fewer or larger values: above the inline limit each goes through shared memory"}
+	}
 	if err != nil {
 		for _, n := range m.Reservations {
 			if n != 0 {

@@ -256,6 +256,10 @@ func (c *conn) writeExecute(o *outgoing) {
 	}
 	m.Group = t.group()
 	err := c.fillArgs(m, o)
+	if err == nil && !wire.Fits(m) {
+		err = &wire.Error{Code: wire.Encode, Op: t.spec.Name, Message: "its arguments are too large to be sent together",
+			Hint: "Put large values first and pass their refs"}
+	}
 	if t.call != nil {
 		c.written = append(c.written, t)
 	}

@@ -3,7 +3,6 @@ package node
 import (
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/event"
-	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -53,5 +52,3 @@ func (n *Node) nameOf(t *task) event.Name {
 	}
 	return n.lastName
 }
-
-var _ = id.Worker(0)

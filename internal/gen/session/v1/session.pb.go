@@ -68,6 +68,8 @@ const (
 	Kind_KIND_BEGUN       Kind = 34 // TaskRef: a pipelined task began
 	Kind_KIND_DROP_STREAM Kind = 35 // TaskRef: nobody will read it any more
 	Kind_KIND_QUERY       Kind = 36 // Query, answered by Answer
+	Kind_KIND_BLOB        Kind = 37 // Blob: code or an environment's files, kept for the job
+	Kind_KIND_FETCH       Kind = 38 // Fetch, answered by Fetched
 	// Call lane, node to client.
 	Kind_KIND_VALUE      Kind = 50 // ObjectValue
 	Kind_KIND_READY      Kind = 51 // Objects
@@ -77,6 +79,7 @@ const (
 	Kind_KIND_EXECUTE    Kind = 55 // Execute
 	Kind_KIND_STREAM_END Kind = 56 // StreamEnd
 	Kind_KIND_ANSWER     Kind = 57 // Answer
+	Kind_KIND_FETCHED    Kind = 58 // Fetched
 	// Side lane, node to client.
 	Kind_KIND_REVOKE     Kind = 70 // Revoke, answered by TakenBack on the side lane
 	Kind_KIND_INTERRUPT  Kind = 71 // Interrupt
@@ -125,6 +128,8 @@ var (
 		34: "KIND_BEGUN",
 		35: "KIND_DROP_STREAM",
 		36: "KIND_QUERY",
+		37: "KIND_BLOB",
+		38: "KIND_FETCH",
 		50: "KIND_VALUE",
 		51: "KIND_READY",
 		52: "KIND_RESERVED",
@@ -133,6 +138,7 @@ var (
 		55: "KIND_EXECUTE",
 		56: "KIND_STREAM_END",
 		57: "KIND_ANSWER",
+		58: "KIND_FETCHED",
 		70: "KIND_REVOKE",
 		71: "KIND_INTERRUPT",
 		72: "KIND_CREDIT",
@@ -176,6 +182,8 @@ var (
 		"KIND_BEGUN":       34,
 		"KIND_DROP_STREAM": 35,
 		"KIND_QUERY":       36,
+		"KIND_BLOB":        37,
+		"KIND_FETCH":       38,
 		"KIND_VALUE":       50,
 		"KIND_READY":       51,
 		"KIND_RESERVED":    52,
@@ -184,6 +192,7 @@ var (
 		"KIND_EXECUTE":     55,
 		"KIND_STREAM_END":  56,
 		"KIND_ANSWER":      57,
+		"KIND_FETCHED":     58,
 		"KIND_REVOKE":      70,
 		"KIND_INTERRUPT":   71,
 		"KIND_CREDIT":      72,
@@ -351,6 +360,8 @@ type Welcome struct {
 	InlineLimit   uint64                 `protobuf:"varint,7,opt,name=inline_limit,json=inlineLimit,proto3" json:"inline_limit,omitempty"` // larger values go through shared memory
 	Build         string                 `protobuf:"bytes,8,opt,name=build,proto3" json:"build,omitempty"`
 	MayPoll       bool                   `protobuf:"varint,9,opt,name=may_poll,json=mayPoll,proto3" json:"may_poll,omitempty"`
+	Metadata      map[string]string      `protobuf:"bytes,10,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // for a worker: what its job's driver said in Hello
+	Namespace     string                 `protobuf:"bytes,11,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -446,6 +457,20 @@ func (x *Welcome) GetMayPoll() bool {
 		return x.MayPoll
 	}
 	return false
+}
+
+func (x *Welcome) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Welcome) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
 }
 
 type Attach struct {
@@ -907,6 +932,10 @@ type Template struct {
 	WindowBytes    uint64                 `protobuf:"varint,20,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"`
 	Actor          *ActorTemplate         `protobuf:"bytes,21,opt,name=actor,proto3" json:"actor,omitempty"`
 	Env            uint64                 `protobuf:"varint,22,opt,name=env,proto3" json:"env,omitempty"`
+	Language       string                 `protobuf:"bytes,23,opt,name=language,proto3" json:"language,omitempty"`                       // of the function, as in Hello; empty is the session's own
+	Code           []byte                 `protobuf:"bytes,24,opt,name=code,proto3" json:"code,omitempty"`                               // hash of the Blob that the function is in; empty: it is found by its name
+	RuntimeEnv     string                 `protobuf:"bytes,25,opt,name=runtime_env,json=runtimeEnv,proto3" json:"runtime_env,omitempty"` // JSON, canonical: what the worker's process needs; empty is the job's
+	MaxCalls       uint32                 `protobuf:"varint,26,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`      // a worker process leaves after that many; 0 is unlimited
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1095,6 +1124,34 @@ func (x *Template) GetEnv() uint64 {
 	return 0
 }
 
+func (x *Template) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Template) GetCode() []byte {
+	if x != nil {
+		return x.Code
+	}
+	return nil
+}
+
+func (x *Template) GetRuntimeEnv() string {
+	if x != nil {
+		return x.RuntimeEnv
+	}
+	return ""
+}
+
+func (x *Template) GetMaxCalls() uint32 {
+	if x != nil {
+		return x.MaxCalls
+	}
+	return 0
+}
+
 type Term struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1168,6 +1225,7 @@ type ActorTemplate struct {
 	Groups         map[string]uint32      `protobuf:"bytes,9,rep,name=groups,proto3" json:"groups,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	OutOfOrder     bool                   `protobuf:"varint,10,opt,name=out_of_order,json=outOfOrder,proto3" json:"out_of_order,omitempty"`
 	MaxPending     uint32                 `protobuf:"varint,11,opt,name=max_pending,json=maxPending,proto3" json:"max_pending,omitempty"`
+	Meta           []byte                 `protobuf:"bytes,12,opt,name=meta,proto3" json:"meta,omitempty"` // what a handle found by name must know, for Found
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1277,6 +1335,13 @@ func (x *ActorTemplate) GetMaxPending() uint32 {
 		return x.MaxPending
 	}
 	return 0
+}
+
+func (x *ActorTemplate) GetMeta() []byte {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
 }
 
 // Arg is one argument: a value, an object whose value is wanted, or a list of
@@ -2094,6 +2159,8 @@ type Found struct {
 	Actor         []byte                 `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
 	Class         string                 `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
 	Error         *Error                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Meta          []byte                 `protobuf:"bytes,5,opt,name=meta,proto3" json:"meta,omitempty"` // ActorTemplate.meta
+	Language      string                 `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2154,6 +2221,20 @@ func (x *Found) GetError() *Error {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *Found) GetMeta() []byte {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+func (x *Found) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
 }
 
 type Group struct {
@@ -2599,6 +2680,7 @@ type Execute struct {
 	Group         string                 `protobuf:"bytes,9,opt,name=group,proto3" json:"group,omitempty"`   // concurrency group
 	Begun         bool                   `protobuf:"varint,10,opt,name=begun,proto3" json:"begun,omitempty"` // tell when it begins: it waits behind another
 	Job           []byte                 `protobuf:"bytes,11,opt,name=job,proto3" json:"job,omitempty"`
+	Devices       []uint32               `protobuf:"varint,12,rep,packed,name=devices,proto3" json:"devices,omitempty"` // of the GPUs that its resources name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2706,6 +2788,13 @@ func (x *Execute) GetBegun() bool {
 func (x *Execute) GetJob() []byte {
 	if x != nil {
 		return x.Job
+	}
+	return nil
+}
+
+func (x *Execute) GetDevices() []uint32 {
+	if x != nil {
+		return x.Devices
 	}
 	return nil
 }
@@ -3258,6 +3347,181 @@ func (x *Pressure) GetGrant() uint64 {
 	return 0
 }
 
+// Blob is bytes that many tasks need, such as a function's code, named by their
+// content. The node keeps it, and the objects referred to inside, until the job
+// and its detached actors have ended.
+type Blob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hash          []byte                 `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"` // SHA-256 of data
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Refs          []byte                 `protobuf:"bytes,3,opt,name=refs,proto3" json:"refs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Blob) Reset() {
+	*x = Blob{}
+	mi := &file_session_v1_session_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Blob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Blob) ProtoMessage() {}
+
+func (x *Blob) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Blob.ProtoReflect.Descriptor instead.
+func (*Blob) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Blob) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *Blob) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Blob) GetRefs() []byte {
+	if x != nil {
+		return x.Refs
+	}
+	return nil
+}
+
+type Fetch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fetch) Reset() {
+	*x = Fetch{}
+	mi := &file_session_v1_session_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fetch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fetch) ProtoMessage() {}
+
+func (x *Fetch) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
+func (*Fetch) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *Fetch) GetRequest() uint64 {
+	if x != nil {
+		return x.Request
+	}
+	return 0
+}
+
+func (x *Fetch) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+type Fetched struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fetched) Reset() {
+	*x = Fetched{}
+	mi := &file_session_v1_session_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fetched) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fetched) ProtoMessage() {}
+
+func (x *Fetched) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fetched.ProtoReflect.Descriptor instead.
+func (*Fetched) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Fetched) GetRequest() uint64 {
+	if x != nil {
+		return x.Request
+	}
+	return 0
+}
+
+func (x *Fetched) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Fetched) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 // Query asks the state API of the node; the answer is JSON.
 type Query struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3270,7 +3534,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_session_v1_session_proto_msgTypes[42]
+	mi := &file_session_v1_session_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3282,7 +3546,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[42]
+	mi := &file_session_v1_session_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3295,7 +3559,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{42}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Query) GetRequest() uint64 {
@@ -3330,7 +3594,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_session_v1_session_proto_msgTypes[43]
+	mi := &file_session_v1_session_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3342,7 +3606,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[43]
+	mi := &file_session_v1_session_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3355,7 +3619,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{43}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Answer) GetRequest() uint64 {
@@ -3400,7 +3664,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	" \x03(\v2$.weft.session.v1.Hello.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe7\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x03\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\fR\x04node\x12\x10\n" +
@@ -3410,7 +3674,13 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06attach\x18\x06 \x01(\fR\x06attach\x12!\n" +
 	"\finline_limit\x18\a \x01(\x04R\vinlineLimit\x12\x14\n" +
 	"\x05build\x18\b \x01(\tR\x05build\x12\x19\n" +
-	"\bmay_poll\x18\t \x01(\bR\amayPoll\" \n" +
+	"\bmay_poll\x18\t \x01(\bR\amayPoll\x12B\n" +
+	"\bmetadata\x18\n" +
+	" \x03(\v2&.weft.session.v1.Welcome.MetadataEntryR\bmetadata\x12\x1c\n" +
+	"\tnamespace\x18\v \x01(\tR\tnamespace\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\" \n" +
 	"\x06Attach\x12\x16\n" +
 	"\x06attach\x18\x01 \x01(\fR\x06attach\"7\n" +
 	"\aGoodbye\x12,\n" +
@@ -3444,7 +3714,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04Slab\x12\x12\n" +
 	"\x04slab\x18\x01 \x01(\rR\x04slab\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1a\n" +
-	"\bwritable\x18\x03 \x01(\bR\bwritable\"\x9b\x06\n" +
+	"\bwritable\x18\x03 \x01(\bR\bwritable\"\x89\a\n" +
 	"\bTemplate\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x1a\n" +
@@ -3469,14 +3739,19 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\fwindow_items\x18\x13 \x01(\rR\vwindowItems\x12!\n" +
 	"\fwindow_bytes\x18\x14 \x01(\x04R\vwindowBytes\x124\n" +
 	"\x05actor\x18\x15 \x01(\v2\x1e.weft.session.v1.ActorTemplateR\x05actor\x12\x10\n" +
-	"\x03env\x18\x16 \x01(\x04R\x03env\x1a<\n" +
+	"\x03env\x18\x16 \x01(\x04R\x03env\x12\x1a\n" +
+	"\blanguage\x18\x17 \x01(\tR\blanguage\x12\x12\n" +
+	"\x04code\x18\x18 \x01(\fR\x04code\x12\x1f\n" +
+	"\vruntime_env\x18\x19 \x01(\tR\n" +
+	"runtimeEnv\x12\x1b\n" +
+	"\tmax_calls\x18\x1a \x01(\rR\bmaxCalls\x1a<\n" +
 	"\x0eResourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x12R\x05value:\x028\x01\"B\n" +
 	"\x04Term\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
 	"\x03not\x18\x02 \x01(\bR\x03not\x12\x16\n" +
-	"\x06values\x18\x03 \x03(\tR\x06values\"\xc8\x03\n" +
+	"\x06values\x18\x03 \x03(\tR\x06values\"\xdc\x03\n" +
 	"\rActorTemplate\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -3491,7 +3766,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	" \x01(\bR\n" +
 	"outOfOrder\x12\x1f\n" +
 	"\vmax_pending\x18\v \x01(\rR\n" +
-	"maxPending\x1a9\n" +
+	"maxPending\x12\x12\n" +
+	"\x04meta\x18\f \x01(\fR\x04meta\x1a9\n" +
 	"\vGroupsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xaf\x01\n" +
@@ -3550,12 +3826,14 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06Lookup\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"{\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\xab\x01\n" +
 	"\x05Found\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\fR\x05actor\x12\x14\n" +
 	"\x05class\x18\x03 \x01(\tR\x05class\x12,\n" +
-	"\x05error\x18\x04 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"\xb2\x01\n" +
+	"\x05error\x18\x04 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\x12\x12\n" +
+	"\x04meta\x18\x05 \x01(\fR\x04meta\x12\x1a\n" +
+	"\blanguage\x18\x06 \x01(\tR\blanguage\"\xb2\x01\n" +
 	"\x05Group\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\fR\x05group\x12\x16\n" +
@@ -3587,7 +3865,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\tStreamEnd\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"\xcb\x02\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"\xe5\x02\n" +
 	"\aExecute\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -3601,7 +3879,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05group\x18\t \x01(\tR\x05group\x12\x14\n" +
 	"\x05begun\x18\n" +
 	" \x01(\bR\x05begun\x12\x10\n" +
-	"\x03job\x18\v \x01(\fR\x03job:\x04\xa8\xa6\x1f\x01\"\x94\x02\n" +
+	"\x03job\x18\v \x01(\fR\x03job\x12\x18\n" +
+	"\adevices\x18\f \x03(\rR\adevices:\x04\xa8\xa6\x1f\x01\"\x94\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -3638,7 +3917,18 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04text\x18\x04 \x01(\fR\x04text\"6\n" +
 	"\bPressure\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\rR\x05level\x12\x14\n" +
-	"\x05grant\x18\x02 \x01(\x04R\x05grant\"E\n" +
+	"\x05grant\x18\x02 \x01(\x04R\x05grant\"B\n" +
+	"\x04Blob\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
+	"\x04refs\x18\x03 \x01(\fR\x04refs\"5\n" +
+	"\x05Fetch\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\"e\n" +
+	"\aFetched\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"E\n" +
 	"\x05Query\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x0e\n" +
@@ -3646,7 +3936,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06Answer\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x12\n" +
 	"\x04json\x18\x02 \x01(\fR\x04json\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error*\xd7\x06\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error*\x88\a\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -3686,7 +3976,10 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"KIND_BEGUN\x10\"\x12\x14\n" +
 	"\x10KIND_DROP_STREAM\x10#\x12\x0e\n" +
 	"\n" +
-	"KIND_QUERY\x10$\x12\x0e\n" +
+	"KIND_QUERY\x10$\x12\r\n" +
+	"\tKIND_BLOB\x10%\x12\x0e\n" +
+	"\n" +
+	"KIND_FETCH\x10&\x12\x0e\n" +
 	"\n" +
 	"KIND_VALUE\x102\x12\x0e\n" +
 	"\n" +
@@ -3697,7 +3990,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\fKIND_GROUPED\x106\x12\x10\n" +
 	"\fKIND_EXECUTE\x107\x12\x13\n" +
 	"\x0fKIND_STREAM_END\x108\x12\x0f\n" +
-	"\vKIND_ANSWER\x109\x12\x0f\n" +
+	"\vKIND_ANSWER\x109\x12\x10\n" +
+	"\fKIND_FETCHED\x10:\x12\x0f\n" +
 	"\vKIND_REVOKE\x10F\x12\x12\n" +
 	"\x0eKIND_INTERRUPT\x10G\x12\x0f\n" +
 	"\vKIND_CREDIT\x10H\x12\r\n" +
@@ -3722,7 +4016,7 @@ func file_session_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_session_v1_session_proto_goTypes = []any{
 	(Kind)(0),             // 0: weft.session.v1.Kind
 	(*Hello)(nil),         // 1: weft.session.v1.Hello
@@ -3767,47 +4061,53 @@ var file_session_v1_session_proto_goTypes = []any{
 	(*StopActor)(nil),     // 40: weft.session.v1.StopActor
 	(*Log)(nil),           // 41: weft.session.v1.Log
 	(*Pressure)(nil),      // 42: weft.session.v1.Pressure
-	(*Query)(nil),         // 43: weft.session.v1.Query
-	(*Answer)(nil),        // 44: weft.session.v1.Answer
-	nil,                   // 45: weft.session.v1.Hello.MetadataEntry
-	nil,                   // 46: weft.session.v1.Template.ResourcesEntry
-	nil,                   // 47: weft.session.v1.ActorTemplate.GroupsEntry
-	nil,                   // 48: weft.session.v1.Bundle.ResourcesEntry
+	(*Blob)(nil),          // 43: weft.session.v1.Blob
+	(*Fetch)(nil),         // 44: weft.session.v1.Fetch
+	(*Fetched)(nil),       // 45: weft.session.v1.Fetched
+	(*Query)(nil),         // 46: weft.session.v1.Query
+	(*Answer)(nil),        // 47: weft.session.v1.Answer
+	nil,                   // 48: weft.session.v1.Hello.MetadataEntry
+	nil,                   // 49: weft.session.v1.Welcome.MetadataEntry
+	nil,                   // 50: weft.session.v1.Template.ResourcesEntry
+	nil,                   // 51: weft.session.v1.ActorTemplate.GroupsEntry
+	nil,                   // 52: weft.session.v1.Bundle.ResourcesEntry
 }
 var file_session_v1_session_proto_depIdxs = []int32{
-	45, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
-	5,  // 1: weft.session.v1.Goodbye.error:type_name -> weft.session.v1.Error
-	6,  // 2: weft.session.v1.Error.cause:type_name -> weft.session.v1.Value
-	7,  // 3: weft.session.v1.Value.at:type_name -> weft.session.v1.Location
-	5,  // 4: weft.session.v1.Value.error:type_name -> weft.session.v1.Error
-	46, // 5: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
-	10, // 6: weft.session.v1.Template.selector:type_name -> weft.session.v1.Term
-	11, // 7: weft.session.v1.Template.actor:type_name -> weft.session.v1.ActorTemplate
-	47, // 8: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
-	6,  // 9: weft.session.v1.Arg.value:type_name -> weft.session.v1.Value
-	6,  // 10: weft.session.v1.Arg.values:type_name -> weft.session.v1.Value
-	12, // 11: weft.session.v1.Submit.args:type_name -> weft.session.v1.Arg
-	6,  // 12: weft.session.v1.Put.value:type_name -> weft.session.v1.Value
-	7,  // 13: weft.session.v1.Reserved.at:type_name -> weft.session.v1.Location
-	5,  // 14: weft.session.v1.Reserved.error:type_name -> weft.session.v1.Error
-	6,  // 15: weft.session.v1.ObjectValue.value:type_name -> weft.session.v1.Value
-	5,  // 16: weft.session.v1.Found.error:type_name -> weft.session.v1.Error
-	27, // 17: weft.session.v1.Group.bundles:type_name -> weft.session.v1.Bundle
-	48, // 18: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
-	10, // 19: weft.session.v1.Bundle.selector:type_name -> weft.session.v1.Term
-	5,  // 20: weft.session.v1.Grouped.error:type_name -> weft.session.v1.Error
-	6,  // 21: weft.session.v1.Item.value:type_name -> weft.session.v1.Value
-	5,  // 22: weft.session.v1.StreamEnd.error:type_name -> weft.session.v1.Error
-	9,  // 23: weft.session.v1.Execute.template:type_name -> weft.session.v1.Template
-	12, // 24: weft.session.v1.Execute.args:type_name -> weft.session.v1.Arg
-	6,  // 25: weft.session.v1.Result.returns:type_name -> weft.session.v1.Value
-	5,  // 26: weft.session.v1.Result.error:type_name -> weft.session.v1.Error
-	5,  // 27: weft.session.v1.Answer.error:type_name -> weft.session.v1.Error
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	48, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
+	49, // 1: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
+	5,  // 2: weft.session.v1.Goodbye.error:type_name -> weft.session.v1.Error
+	6,  // 3: weft.session.v1.Error.cause:type_name -> weft.session.v1.Value
+	7,  // 4: weft.session.v1.Value.at:type_name -> weft.session.v1.Location
+	5,  // 5: weft.session.v1.Value.error:type_name -> weft.session.v1.Error
+	50, // 6: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
+	10, // 7: weft.session.v1.Template.selector:type_name -> weft.session.v1.Term
+	11, // 8: weft.session.v1.Template.actor:type_name -> weft.session.v1.ActorTemplate
+	51, // 9: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
+	6,  // 10: weft.session.v1.Arg.value:type_name -> weft.session.v1.Value
+	6,  // 11: weft.session.v1.Arg.values:type_name -> weft.session.v1.Value
+	12, // 12: weft.session.v1.Submit.args:type_name -> weft.session.v1.Arg
+	6,  // 13: weft.session.v1.Put.value:type_name -> weft.session.v1.Value
+	7,  // 14: weft.session.v1.Reserved.at:type_name -> weft.session.v1.Location
+	5,  // 15: weft.session.v1.Reserved.error:type_name -> weft.session.v1.Error
+	6,  // 16: weft.session.v1.ObjectValue.value:type_name -> weft.session.v1.Value
+	5,  // 17: weft.session.v1.Found.error:type_name -> weft.session.v1.Error
+	27, // 18: weft.session.v1.Group.bundles:type_name -> weft.session.v1.Bundle
+	52, // 19: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
+	10, // 20: weft.session.v1.Bundle.selector:type_name -> weft.session.v1.Term
+	5,  // 21: weft.session.v1.Grouped.error:type_name -> weft.session.v1.Error
+	6,  // 22: weft.session.v1.Item.value:type_name -> weft.session.v1.Value
+	5,  // 23: weft.session.v1.StreamEnd.error:type_name -> weft.session.v1.Error
+	9,  // 24: weft.session.v1.Execute.template:type_name -> weft.session.v1.Template
+	12, // 25: weft.session.v1.Execute.args:type_name -> weft.session.v1.Arg
+	6,  // 26: weft.session.v1.Result.returns:type_name -> weft.session.v1.Value
+	5,  // 27: weft.session.v1.Result.error:type_name -> weft.session.v1.Error
+	5,  // 28: weft.session.v1.Fetched.error:type_name -> weft.session.v1.Error
+	5,  // 29: weft.session.v1.Answer.error:type_name -> weft.session.v1.Error
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_session_v1_session_proto_init() }
@@ -3821,7 +4121,7 @@ func file_session_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_v1_session_proto_rawDesc), len(file_session_v1_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   48,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -25,7 +25,8 @@ const stopTimeout = 10 * time.Second
 // startFlags are the flags of `weft start`.
 type startFlags struct {
 	cpus                           float64
-	memory, storeBytes, spillBytes size
+	memory, storeBytes, queueBytes size
+	spillBytes                     size
 	resources, labels              []string
 	dir, socket, spillDir          string
 	logFormat, logLevel            string
@@ -59,6 +60,7 @@ func (p *program) startCommand() *cobra.Command {
 	flags.Float64Var(&f.cpus, "cpus", 0, "CPUs that tasks may use (default: what this machine has)")
 	flags.Var(&f.memory, "memory", "memory that the node and its workers may use, such as 8GiB (default: detected)")
 	flags.Var(&f.storeBytes, "store-bytes", "shared memory for objects (default: 30% of the memory)")
+	flags.Var(&f.queueBytes, "queue-bytes", "memory for submitted tasks that have not ended (default: a quarter of the memory)")
 	flags.StringArrayVar(&f.resources, "resources", nil, "custom resources, NAME=AMOUNT[,NAME=AMOUNT]; may be repeated")
 	flags.StringArrayVar(&f.labels, "labels", nil, "labels for placement, KEY=VALUE[,KEY=VALUE]; may be repeated")
 	flags.StringVar(&f.dir, "dir", "", "the node's directory")
@@ -77,7 +79,7 @@ func (p *program) startCommand() *cobra.Command {
 func (f *startFlags) config(p *program) (node.Config, error) {
 	cfg := node.Config{
 		Dir: f.dir, Socket: f.socket, SpillDir: f.spillDir, StoreBytes: int64(f.storeBytes), SpillBytes: int64(f.spillBytes),
-		MemoryLimit: int64(f.memory), Resources: map[string]float64{}, Labels: resource.Labels{}, Build: buildVersion(),
+		QueueBytes: int64(f.queueBytes), MemoryLimit: int64(f.memory), Resources: map[string]float64{}, Labels: resource.Labels{}, Build: buildVersion(),
 	}
 	err := errors.Join(
 		pairs("--resources", f.resources, func(name, value string) (err error) {

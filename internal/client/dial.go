@@ -31,6 +31,7 @@ type Remote struct {
 	request     atomic.Uint64
 	running     sync.WaitGroup // readers and the flusher
 	gone        chan struct{}  // closed when the session is over
+	slots       chan struct{}  // one for each request that is unanswered; nil: no bound
 
 	mu       sync.Mutex
 	pending  map[id.Object]*Future   // a Value, or that there is one, is to come
@@ -125,6 +126,10 @@ func (r *Remote) greet(role, namespace string) error {
 	}
 	if err := wire.CheckVersion(w.Version); err != nil {
 		return err
+	}
+	r.out.bounds = bounds{overhead: int64(w.Overhead), submits: int64(w.SubmitCredit), puts: int64(w.PutCredit)}
+	if w.Requests > 0 {
+		r.slots = make(chan struct{}, min(w.Requests, maxSlots))
 	}
 	r.secret, r.inlineLimit = w.Attach, int(min(w.InlineLimit, wire.MaxFrame/2))
 	r.info.Session, r.info.Worker = id.Session(w.Session), id.Worker(w.Worker)

@@ -16,23 +16,28 @@ import (
 func (r *Remote) Put(ctx context.Context, f *Future, v any, codec Codec) error {
 	enc, err := codec.Encode(r, v)
 	if err == nil {
-		err = r.out.admit(ctx)
+		err = r.put(ctx, f.ID, enc)
 	}
 	if err != nil {
 		return err
-	}
-	if len(enc.Data) > r.inlineLimit {
-		if err := r.putLarge(ctx, f.ID, enc); err != nil {
-			return err
-		}
-	} else {
-		r.out.add(sessionv1.Kind_KIND_PUT, &sessionv1.Put{Seq: f.ID.Task().Seq(), Value: wire.ValueToPB(enc)})
 	}
 	runtime.KeepAlive(v) // with the references inside, until the node counts them
 	f.Shared.Store(true)
 	f.There.Store(true)
 	runtime.AddCleanup(f, r.dropped, f.ID)
 	return nil
+}
+
+// put makes v the object o: inline if it is small and there is credit, else
+// through shared memory, which can spill.
+func (r *Remote) put(ctx context.Context, o id.Object, v wire.Value) error {
+	if len(v.Data) <= r.inlineLimit {
+		m := &sessionv1.Put{Seq: o.Task().Seq(), Value: wire.ValueToPB(v)}
+		if done, err := r.out.post(sessionv1.Kind_KIND_PUT, m, false); done || err != nil {
+			return err
+		}
+	}
+	return r.putLarge(ctx, o, v)
 }
 
 // putLarge copies v into shared memory and seals it as o.

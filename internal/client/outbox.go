@@ -26,11 +26,12 @@ type outbox struct {
 	sock *wire.Socket
 
 	mu      sync.Mutex
-	written sync.Cond // a write has ended
+	written sync.Cond // a write has ended, or there is more credit
 	buf     []byte
 	spare   []byte
 	writing bool
 	err     error
+	bounds  bounds
 
 	poke chan struct{} // wakes the flusher; nil: every message is written at once
 	due  bool          // it has been poked
@@ -45,20 +46,67 @@ func newOutbox(sock *wire.Socket, lazy bool) *outbox {
 	return o
 }
 
-// admit waits while too much is unwritten. Submitters call it first.
-func (o *outbox) admit(ctx context.Context) error {
+// bounds are what the node's Welcome says about asking for something.
+type bounds struct {
+	overhead      int64 // of a message that costs credit, in bytes; 0: nothing does
+	submits, puts int64 // credit
+}
+
+// purse is the credit that messages of a kind cost, or nil.
+func (b *bounds) purse(kind sessionv1.Kind) *int64 {
+	switch {
+	case b.overhead == 0:
+	case kind == sessionv1.Kind_KIND_SUBMIT, kind == sessionv1.Kind_KIND_CREATE:
+		return &b.submits
+	case kind == sessionv1.Kind_KIND_PUT:
+		return &b.puts
+	}
+	return nil
+}
+
+// grant adds credit that the node has granted.
+func (o *outbox) grant(submits, puts int64) {
+	o.mu.Lock()
+	o.bounds.submits += submits
+	o.bounds.puts += puts
+	o.written.Broadcast()
+	o.mu.Unlock()
+}
+
+// post queues a message that asks for something, if there is credit for it and
+// not too much is unwritten. With now it is written at once, like send.
+func (o *outbox) post(kind sessionv1.Kind, msg wire.Message, now bool) (done bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.buf) <= maxUnwritten {
-		return o.err
+	purse := o.bounds.purse(kind)
+	if o.err != nil || len(o.buf) > maxUnwritten || purse != nil && *purse <= 0 {
+		return false, o.err
 	}
+	had := len(o.buf)
+	o.append(kind, msg)
+	if purse != nil {
+		*purse -= o.bounds.overhead + int64(len(o.buf)-had-wire.FrameOverhead)
+	}
+	if now {
+		o.write()
+	} else {
+		o.added()
+	}
+	return true, nil
+}
+
+// admit waits while post would not take a message of this kind.
+func (o *outbox) admit(ctx context.Context, kind sessionv1.Kind) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	purse := o.bounds.purse(kind)
 	stop := context.AfterFunc(ctx, func() {
 		o.mu.Lock()
 		o.written.Broadcast()
 		o.mu.Unlock()
 	})
 	defer stop()
-	for len(o.buf) > maxUnwritten && o.err == nil && ctx.Err() == nil {
+	for (len(o.buf) > maxUnwritten || purse != nil && *purse <= 0) && o.err == nil && ctx.Err() == nil {
 		o.written.Wait()
 	}
 	if o.err == nil && ctx.Err() != nil {
@@ -71,6 +119,12 @@ func (o *outbox) admit(ctx context.Context) error {
 func (o *outbox) add(kind sessionv1.Kind, msg wire.Message) {
 	o.mu.Lock()
 	o.append(kind, msg)
+	o.added()
+	o.mu.Unlock()
+}
+
+// added has what was added written, soon or, if it is much, now.
+func (o *outbox) added() {
 	switch {
 	case o.poke == nil || len(o.buf) >= flushAt:
 		o.write()
@@ -78,7 +132,6 @@ func (o *outbox) add(kind sessionv1.Kind, msg wire.Message) {
 		o.due = true
 		o.poke <- struct{}{}
 	}
-	o.mu.Unlock()
 }
 
 // send writes a message at once, unless another goroutine is about to.

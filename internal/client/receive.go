@@ -140,6 +140,15 @@ func (r *Remote) receiveSide(fds *fdReader, kind sessionv1.Kind, body []byte) er
 		}
 		r.slabs.announce(&m, fd)
 		return nil
+	case sessionv1.Kind_KIND_CREDIT:
+		var m sessionv1.Credit
+		if err := m.UnmarshalVT(body); err != nil {
+			return undecodable(kind, err)
+		}
+		if len(m.Task) == 0 {
+			r.out.grant(int64(m.Bytes), int64(m.Puts))
+			return nil
+		}
 	case sessionv1.Kind_KIND_DRIVER_LOG:
 		var m sessionv1.Log
 		if err := m.UnmarshalVT(body); err != nil {

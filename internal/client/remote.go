@@ -39,19 +39,16 @@ func (r *Remote) submit(ctx context.Context, c *Call, kind sessionv1.Kind, reque
 	s := submissions.Get().(*submission)
 	err := r.fill(ctx, s, c)
 	if err == nil {
-		err = r.out.admit(ctx)
-	}
-	if err == nil {
 		err = r.expect(c.Rets)
 	}
 	if err == nil {
 		s.m.Request, s.m.Await = request, true
-		r.count(c)
-		if c.Once {
-			r.out.send(kind, &s.m) // somebody waits
-		} else {
-			r.out.add(kind, &s.m)
+		if err = r.post(ctx, kind, &s.m, c.Once); err != nil { // with Once somebody waits
+			c.Rets = r.unexpect(c.Rets)
 		}
+	}
+	if err == nil {
+		r.count(c)
 		c.Arg1, c.Args = [3]Arg{}, nil
 	}
 	for _, o := range s.puts { // the task holds them from its submission on
@@ -73,6 +70,38 @@ func (r *Remote) expect(fs []*Future) error {
 		r.pending[f.ID] = f
 	}
 	return nil
+}
+
+// unexpect forgets Futures of which nothing will come, and returns those that are
+// left to complete: the session's end, if it came first, has the others.
+func (r *Remote) unexpect(fs []*Future) (left []*Future) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range fs {
+		if r.pending[f.ID] == f {
+			delete(r.pending, f.ID)
+			left = append(left, f)
+		}
+	}
+	return left
+}
+
+// post sends a message that asks for something, when it may be sent. A task that
+// waits for that is blocked.
+func (r *Remote) post(ctx context.Context, kind sessionv1.Kind, msg wire.Message, now bool) error {
+	for {
+		if done, err := r.out.post(kind, msg, now); done || err != nil {
+			return err
+		}
+		if err := r.awaitCredit(ctx, kind); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *Remote) awaitCredit(ctx context.Context, kind sessionv1.Kind) error {
+	defer r.Blocked(ctx)()
+	return r.out.admit(ctx, kind)
 }
 
 // count arranges for the references that the node counts from a submission on

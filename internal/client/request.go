@@ -11,20 +11,55 @@ import (
 
 // request opens a request and returns its number and where its answer comes:
 // a message, or an error if the session ends.
-func (r *Remote) openRequest() (uint64, chan any, error) {
+func (r *Remote) openRequest(ctx context.Context) (uint64, chan any, error) {
+	if err := r.takeSlot(ctx); err != nil {
+		return 0, nil, err
+	}
 	n, ch := r.request.Add(1), make(chan any, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
+		r.freeSlot()
 		return 0, nil, r.err
 	}
 	r.requests[n] = ch
 	return n, ch, nil
 }
 
+// maxSlots bounds what a node may allow.
+const maxSlots = 1 << 16
+
+// takeSlot waits until another request may be made.
+func (r *Remote) takeSlot(ctx context.Context) error {
+	select {
+	case r.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	if r.slots == nil {
+		return nil
+	}
+	defer r.Blocked(ctx)()
+	select {
+	case r.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return wire.AsError(context.Cause(ctx), wire.Cancelled)
+	case <-r.gone:
+		return r.over()
+	}
+}
+
+// freeSlot notes that a request was answered, or not made.
+func (r *Remote) freeSlot() {
+	if r.slots != nil {
+		<-r.slots
+	}
+}
+
 // ask sends a message whose request number is *n and waits for the answer.
 func (r *Remote) ask(ctx context.Context, kind sessionv1.Kind, m wire.Message, n *uint64) (any, error) {
-	number, ch, err := r.openRequest()
+	number, ch, err := r.openRequest(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +114,9 @@ func (r *Remote) answer(n uint64, got any) {
 	ch, waiting := r.requests[n]
 	delete(r.requests, n)
 	r.mu.Unlock()
+	if waiting {
+		r.freeSlot()
+	}
 	switch {
 	case ch != nil:
 		ch <- got
@@ -107,7 +145,7 @@ func found(got any, err error) (ActorInfo, error) {
 
 // CreateNamed implements Session.
 func (r *Remote) CreateNamed(ctx context.Context, c *Call) (ActorInfo, error) {
-	n, ch, err := r.openRequest()
+	n, ch, err := r.openRequest(ctx)
 	if err != nil {
 		return ActorInfo{}, err
 	}
@@ -115,6 +153,7 @@ func (r *Remote) CreateNamed(ctx context.Context, c *Call) (ActorInfo, error) {
 		r.mu.Lock()
 		delete(r.requests, n)
 		r.mu.Unlock()
+		r.freeSlot()
 		return ActorInfo{}, err
 	}
 	r.out.flush()

@@ -318,7 +318,7 @@ func TestLateAnswers(t *testing.T) {
 	n := newFakeNode(t)
 	d := n.driver()
 	for _, late := range []any{&sessionv1.Reserved{Reservation: 1, At: &sessionv1.Location{}}, &sessionv1.Found{Actor: make([]byte, 16)}} {
-		number, ch, err := d.openRequest()
+		number, ch, err := d.openRequest(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,6 +43,9 @@ func (m *Machine) Stats() Stats {
 	return s
 }
 
+// Running returns how many leases compute: have a task that does not wait.
+func (m *Machine) Running() int { return m.running }
+
 // Queued returns how many tasks wait for a lease.
 func (m *Machine) Queued() int { return m.queued }
 

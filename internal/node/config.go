@@ -23,6 +23,10 @@ type Config struct {
 	// StoreBytes is the limit of shared memory for objects. 0 is 30% of the
 	// memory that this process may use.
 	StoreBytes int64
+	// QueueBytes limits the memory, in bytes, of tasks that other processes have
+	// submitted and that have not ended; who submits more waits. A task takes its
+	// encoded arguments and about half a KiB. 0 is a quarter of the memory.
+	QueueBytes int64
 	// SpillBytes limits the disk used for spilled objects; 0 is unlimited.
 	SpillBytes int64
 	// SpillDir is where; "" is a folder of Dir.

@@ -27,6 +27,18 @@ func (n *Node) WaitForMemory() int {
 	return len(n.memory.waits.number)
 }
 
+// Starving is how many sessions have no credit to submit with.
+func (n *Node) Starving() (starving int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.sessions {
+		if s.conn != nil && s.account.left <= 0 {
+			starving++
+		}
+	}
+	return starving
+}
+
 // StoreTarget is how much memory the store may use for now.
 func (n *Node) StoreTarget() int64 { return n.store.Stats().Policy.Target }
 

@@ -86,16 +86,16 @@ func (h *handler) Template(m *sessionv1.Template) error {
 }
 
 // Submit implements proto.Handler.
-func (h *handler) Submit(m *sessionv1.Submit) error {
+func (h *handler) Submit(m *sessionv1.Submit, size int) error {
 	h.enter()
-	err := h.n.submitRemote(h.s, m)
+	err := h.n.submitRemote(h.s, m, size)
 	h.n.settle()
 	return err
 }
 
 // Create implements proto.Handler.
-func (h *handler) Create(m *sessionv1.Submit) error {
-	return h.in(func() error { return h.n.createRemote(h.s, m) })
+func (h *handler) Create(m *sessionv1.Submit, size int) error {
+	return h.in(func() error { return h.n.createRemote(h.s, m, size) })
 }
 
 // Cancel implements proto.Handler.
@@ -159,6 +159,9 @@ func (h *handler) block(m *sessionv1.TaskRef, kind dispatch.EventKind) error {
 				h.n.waitsOn[t] = objects
 			}
 			h.n.block(task, kind)
+			if kind == dispatch.Blocked {
+				h.n.unstall()
+			}
 		}
 		return nil
 	})
@@ -173,8 +176,8 @@ func (h *handler) runs(t id.Task) *task {
 }
 
 // Put implements proto.Handler.
-func (h *handler) Put(m *sessionv1.Put) error {
-	return h.in(func() error { return h.n.put(h.s, m) })
+func (h *handler) Put(m *sessionv1.Put, size int) error {
+	return h.in(func() error { return h.n.put(h.s, m, size) })
 }
 
 // Reserve implements proto.Handler.
@@ -268,12 +271,15 @@ func (h *handler) Group(m *sessionv1.Group) error {
 	}
 	request := m.Request
 	return h.in(func() error {
+		if err := h.s.ask(); err != nil {
+			return err
+		}
 		h.n.createGroup(g, s, h.s.id, func(err error) {
 			reply := &sessionv1.Grouped{Request: request}
 			if err != nil {
 				reply.Error = wire.ErrorToPB(wire.AsError(err, wire.Internal))
 			}
-			h.s.send(h.n, outgoing{kind: sessionv1.Kind_KIND_GROUPED, msg: reply})
+			h.s.answer(h.n, outgoing{kind: sessionv1.Kind_KIND_GROUPED, msg: reply})
 		})
 		return nil
 	})
@@ -295,6 +301,9 @@ func (h *handler) Ungroup(m *sessionv1.Group) error {
 // since it looks at all of the state.
 func (h *handler) Query(m *sessionv1.Query) error {
 	request, what, ids := m.Request, strings.Clone(m.What), append([]byte(nil), m.Id...)
+	if err := h.in(h.s.ask); err != nil {
+		return err
+	}
 	h.n.spawnHere(func() {
 		reply := &sessionv1.Answer{Request: request}
 		json, err := h.n.query(context.Background(), what, ids)
@@ -303,7 +312,7 @@ func (h *handler) Query(m *sessionv1.Query) error {
 		}
 		h.n.lock()
 		defer h.n.unlock()
-		h.s.send(h.n, outgoing{kind: sessionv1.Kind_KIND_ANSWER, msg: reply})
+		h.s.answer(h.n, outgoing{kind: sessionv1.Kind_KIND_ANSWER, msg: reply})
 	})
 	return nil
 }

@@ -51,6 +51,7 @@ func New(cfg Config) (*Node, error) {
 	n.dispatch = dispatch.New(dispatch.Options{WorkerIdle: cfg.WorkerIdle})
 	n.actors = actor.New(n.id, actor.Options{})
 	n.memory = newMemory(asked)
+	n.ledger = newLedger(cfg.QueueBytes)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n, nil
 }
@@ -162,7 +163,7 @@ func capacity(cfg *Config) (resource.Vector, error) {
 	if err != nil {
 		return total, &wire.Error{Code: wire.Invalid, Op: "start node", Message: err.Error()}
 	}
-	if cfg.StoreBytes < 0 || cfg.SpillBytes < 0 || cfg.MemoryLimit < 0 {
+	if min(cfg.StoreBytes, cfg.SpillBytes, cfg.MemoryLimit, cfg.QueueBytes) < 0 {
 		return total, &wire.Error{Code: wire.Invalid, Op: "start node", Message: "a size in bytes is negative"}
 	}
 	if cfg.MemoryLimit == 0 {
@@ -170,6 +171,9 @@ func capacity(cfg *Config) (resource.Vector, error) {
 	}
 	if cfg.StoreBytes == 0 {
 		cfg.StoreBytes = cfg.MemoryLimit * 3 / 10
+	}
+	if cfg.QueueBytes == 0 {
+		cfg.QueueBytes = cfg.MemoryLimit / 4
 	}
 	if _, given := cfg.Resources[resource.CPU]; !given {
 		total.CPU = resource.Amount(runtime.NumCPU()) * resource.Unit

@@ -48,6 +48,7 @@ type Node struct {
 	place    *place.Machine
 	dispatch *dispatch.Machine
 	actors   *actor.Machine
+	ledger   *ledger
 	fx       effects
 	out      *batch
 

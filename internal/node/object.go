@@ -19,6 +19,8 @@ type object struct {
 	size  int64
 	tag   wire.Tag
 	refs  []id.Object
+	putBy id.Session // who put it inline
+	cost  int32      // and has credit back when it is freed
 
 	futures []*client.Future // of this process
 	gets    []*session       // to be sent the value
@@ -188,6 +190,7 @@ func (n *Node) free(o id.Object) {
 		return
 	}
 	delete(n.objects, o)
+	n.repayPut(e)
 	if e.at {
 		n.later(func() { n.store.Free(o) })
 	}

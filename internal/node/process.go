@@ -142,7 +142,9 @@ func (n *Node) workerUp(p *process) {
 
 // welcome is what a session is told about itself.
 func (n *Node) welcome(s *session) *sessionv1.Welcome {
-	w := &sessionv1.Welcome{Node: n.id[:], Job: s.job[:], Session: uint32(s.id), InlineLimit: inlineLimit, Build: n.cfg.Build}
+	n.ledger.open(&s.account)
+	w := &sessionv1.Welcome{Node: n.id[:], Job: s.job[:], Session: uint32(s.id), InlineLimit: inlineLimit, Build: n.cfg.Build,
+		SubmitCredit: uint64(s.account.left), PutCredit: uint64(s.account.puts), Overhead: taskOverhead, Requests: maxRequests}
 	if s.worker != nil {
 		w.Worker = uint32(s.worker.id)
 	}

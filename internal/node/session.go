@@ -29,6 +29,7 @@ type session struct {
 	pid       int
 
 	templates map[uint32]*spec.Task
+	account   account // what it may ask for
 	ended     bool
 }
 
@@ -52,6 +53,9 @@ func (s *session) taskID(n *Node, seq uint64) (id.Task, error) {
 
 // template registers what later submits refer to.
 func (n *Node) template(s *session, m *sessionv1.Template) error {
+	if _, again := s.templates[m.Id]; !again && len(s.templates) == maxSessionTemplates {
+		return &wire.Error{Code: wire.Protocol, Message: fmt.Sprintf("more than %d templates", maxSessionTemplates)}
+	}
 	t, err := wire.TemplateFromPB(m, s.job)
 	if err != nil {
 		return err
@@ -64,7 +68,7 @@ func (n *Node) template(s *session, m *sessionv1.Template) error {
 }
 
 // submitted makes a task of a Submit.
-func (n *Node) submitted(s *session, m *sessionv1.Submit) (*task, error) {
+func (n *Node) submitted(s *session, m *sessionv1.Submit, size int) (*task, error) {
 	tid, err := s.taskID(n, m.Seq)
 	if err != nil {
 		return nil, err
@@ -91,12 +95,13 @@ func (n *Node) submitted(s *session, m *sessionv1.Submit) (*task, error) {
 		t.stream = newStream(n, t)
 		t.stream.sess = s
 	}
-	return t, nil
+	enc.cost, err = n.admit(s, size)
+	return t, err
 }
 
 // submitRemote starts what a Submit asks for.
-func (n *Node) submitRemote(s *session, m *sessionv1.Submit) error {
-	t, err := n.submitted(s, m)
+func (n *Node) submitRemote(s *session, m *sessionv1.Submit, size int) error {
+	t, err := n.submitted(s, m, size)
 	if err != nil {
 		return err
 	}
@@ -109,8 +114,8 @@ func (n *Node) submitRemote(s *session, m *sessionv1.Submit) error {
 }
 
 // createRemote is submitRemote for a named actor: it answers with Found.
-func (n *Node) createRemote(s *session, m *sessionv1.Submit) error {
-	t, err := n.submitted(s, m)
+func (n *Node) createRemote(s *session, m *sessionv1.Submit, size int) error {
+	t, err := n.submitted(s, m, size)
 	if err != nil {
 		return err
 	}
@@ -162,8 +167,12 @@ func (e *encoded) deps(n *Node) []id.Object {
 }
 
 // put makes an inline value an object of s.
-func (n *Node) put(s *session, m *sessionv1.Put) error {
+func (n *Node) put(s *session, m *sessionv1.Put, size int) error {
 	t, err := s.taskID(n, m.Seq)
+	if err != nil {
+		return err
+	}
+	cost, err := n.admitPut(s, size)
 	if err != nil {
 		return err
 	}
@@ -172,13 +181,13 @@ func (n *Node) put(s *session, m *sessionv1.Put) error {
 		return err
 	}
 	o := t.Return(0)
-	size := int64(len(v.Data))
-	if err := n.putObject(s, own.Return{Object: o, Node: n.id, Size: size, Inner: v.Refs}); err != nil {
+	length := int64(len(v.Data))
+	if err := n.putObject(s, own.Return{Object: o, Node: n.id, Size: length, Inner: v.Refs}); err != nil {
 		return err
 	}
 	e := n.object(o)
 	e.ready, e.res = true, client.Result{Enc: &client.Encoded{Value: v}}
-	e.size, e.tag, e.refs = size, v.Tag, v.Refs
+	e.size, e.tag, e.refs, e.putBy, e.cost = length, v.Tag, v.Refs, s.id, cost
 	return nil
 }
 
@@ -198,6 +207,9 @@ func (n *Node) putObject(s *session, r own.Return) error {
 func (n *Node) reserve(s *session, m *sessionv1.Reserve) error {
 	t, err := wire.ReadOptionalTask(m.Task)
 	if err != nil {
+		return err
+	}
+	if err := s.ask(); err != nil {
 		return err
 	}
 	req := store.Request{Job: s.job, Session: s.id, Task: t, Size: int64(m.Size)}
@@ -220,7 +232,7 @@ func (n *Node) reserved(s *session, request uint64, r store.Reservation, err err
 	} else {
 		out.room, out.reserved = r.At, reply
 	}
-	s.send(n, out)
+	s.answer(n, out)
 }
 
 // sealPut makes a reservation that s has filled an object.
@@ -357,6 +369,7 @@ func (n *Node) endSession(s *session) {
 	}
 	n.settle()
 	delete(n.sessions, s.id)
+	n.ledger.close(&s.account)
 	mine := func(x *session) bool { return x == s }
 	for _, e := range n.objects {
 		if len(e.gets) > 0 || len(e.watches) > 0 {

@@ -18,8 +18,21 @@ const patience = 20 * time.Second
 // start starts a node with a socket.
 func start(t testing.TB, cpus float64) (socket string) {
 	t.Helper()
+	return startWith(t, node.Config{Resources: map[string]float64{"CPU": cpus}})
+}
+
+// startWith is start with a configuration that lacks its paths.
+func startWith(t testing.TB, cfg node.Config) (socket string) {
+	t.Helper()
+	socket, _ = startNode(t, cfg)
+	return socket
+}
+
+func startNode(t testing.TB, cfg node.Config) (socket string, _ *node.Node) {
+	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
-	n, err := node.New(node.Config{Dir: filepath.Dir(socket), Socket: socket, Resources: map[string]float64{"CPU": cpus}})
+	cfg.Dir, cfg.Socket = filepath.Dir(socket), socket
+	n, err := node.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +49,7 @@ func start(t testing.TB, cpus float64) (socket string) {
 			t.Error("close the node:", err)
 		}
 	})
-	return socket
+	return socket, n
 }
 
 // open returns a context of a new session, embedded unless an address is given.

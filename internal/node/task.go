@@ -65,7 +65,8 @@ type encoded struct {
 	group         string
 	parent        id.Task
 	parentAttempt uint32
-	await         bool // its session is sent the returns as they come
+	await         bool  // its session is sent the returns as they come
+	cost          int32 // credit that comes back when it is over
 }
 
 // arg is one encoded argument: a value, an object's, or a list of objects'.
@@ -330,6 +331,7 @@ func (n *Node) conclude(t *task, o *outcome) {
 		return
 	}
 	n.counts.done++
+	n.repay(t)
 	n.plainRecord(t, event.TaskDone)
 	returns := n.returns[:0]
 	for i := range t.spec.Returns {
@@ -369,6 +371,7 @@ func (n *Node) failTask(e *own.Effect) {
 		t.out.err.Op = t.spec.Name
 	}
 	n.counts.failed++
+	n.repay(t)
 	if e.Fault == own.Cancelled {
 		n.plainRecord(t, event.TaskCancelled)
 		return
@@ -459,6 +462,7 @@ func (n *Node) forget(id id.Task) {
 	delete(n.tasks, id)
 	n.hot = nil
 	n.guardEnded(t)
+	n.repay(t)
 	if stop := n.unwatch[id]; stop != nil {
 		delete(n.unwatch, id)
 		n.later(func() { stop() })

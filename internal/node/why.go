@@ -106,6 +106,7 @@ func (x *explainer) task(t id.Task, i *own.TaskInfo, depth int) *state.Reason {
 	case i.Missing > 0:
 		r.Text = fmt.Sprintf("it waits for %d of its arguments", i.Missing)
 		x.objects(r, x.n.own.Waits(t), "its argument", depth)
+	case pay.blocked && len(x.n.waitsOn[t]) == 0 && x.credit(r, pay):
 	case pay.blocked:
 		r.Text = "it runs, and waits for a result in Get or Wait; its CPU is lent meanwhile"
 		x.objects(r, x.n.waitsOn[t], "the result", depth)
@@ -115,6 +116,15 @@ func (x *explainer) task(t id.Task, i *own.TaskInfo, depth int) *state.Reason {
 		x.queued(r, t, depth)
 	}
 	return r
+}
+
+// credit explains a task that waits to submit more.
+func (x *explainer) credit(r *state.Reason, t *task) bool {
+	why, waits := x.n.waitsForCredit(t)
+	if waits {
+		r.Text, r.Next = why, "raise --queue-bytes of `weft start`, or submit less at a time"
+	}
+	return waits
 }
 
 // objects adds the objects that r waits for.

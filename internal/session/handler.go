@@ -23,7 +23,8 @@ type Handler interface {
 // TaskHandler has the frames about tasks.
 type TaskHandler interface {
 	Template(m *sessionv1.Template) error
-	Submit(m *sessionv1.Submit) error
+	// Submit, Create and Put are charged for size, the length of their body.
+	Submit(m *sessionv1.Submit, size int) error
 	Cancel(m *sessionv1.Cancel) error
 	Consume(m *sessionv1.Consume) error
 	DropStream(m *sessionv1.TaskRef) error
@@ -33,7 +34,7 @@ type TaskHandler interface {
 
 // ObjectHandler has the frames about objects.
 type ObjectHandler interface {
-	Put(m *sessionv1.Put) error
+	Put(m *sessionv1.Put, size int) error
 	Reserve(m *sessionv1.Reserve) error
 	Seal(m *sessionv1.Seal) error
 	Abort(m *sessionv1.Abort) error
@@ -47,7 +48,7 @@ type ObjectHandler interface {
 
 // ActorHandler has the frames about actors and placement groups.
 type ActorHandler interface {
-	Create(m *sessionv1.Submit) error
+	Create(m *sessionv1.Submit, size int) error
 	Kill(m *sessionv1.Kill) error
 	Lookup(m *sessionv1.Lookup) error
 	Handle(m *sessionv1.Counts) error

@@ -104,7 +104,7 @@ type driverEnd struct {
 	*relay
 }
 
-func (d *driverEnd) Submit(m *sessionv1.Submit) error {
+func (d *driverEnd) Submit(m *sessionv1.Submit, _ int) error {
 	for i := range 8 {
 		d.task[8+i] = byte(m.Seq >> (56 - 8*i))
 	}
@@ -167,13 +167,13 @@ func runWorker() {
 type nop struct{}
 
 func (nop) Template(*sessionv1.Template) error   { return nil }
-func (nop) Submit(*sessionv1.Submit) error       { return nil }
+func (nop) Submit(*sessionv1.Submit, int) error  { return nil }
 func (nop) Cancel(*sessionv1.Cancel) error       { return nil }
 func (nop) Consume(*sessionv1.Consume) error     { return nil }
 func (nop) DropStream(*sessionv1.TaskRef) error  { return nil }
 func (nop) Blocked(*sessionv1.TaskRef) error     { return nil }
 func (nop) Unblocked(*sessionv1.TaskRef) error   { return nil }
-func (nop) Put(*sessionv1.Put) error             { return nil }
+func (nop) Put(*sessionv1.Put, int) error        { return nil }
 func (nop) Reserve(*sessionv1.Reserve) error     { return nil }
 func (nop) Seal(*sessionv1.Seal) error           { return nil }
 func (nop) Abort(*sessionv1.Abort) error         { return nil }
@@ -183,7 +183,7 @@ func (nop) Unwant(*sessionv1.Objects) error      { return nil }
 func (nop) Hold(*sessionv1.Counts) error         { return nil }
 func (nop) Drop(*sessionv1.Counts) error         { return nil }
 func (nop) Unpin(*sessionv1.Counts) error        { return nil }
-func (nop) Create(*sessionv1.Submit) error       { return nil }
+func (nop) Create(*sessionv1.Submit, int) error  { return nil }
 func (nop) Kill(*sessionv1.Kill) error           { return nil }
 func (nop) Lookup(*sessionv1.Lookup) error       { return nil }
 func (nop) Handle(*sessionv1.Counts) error       { return nil }

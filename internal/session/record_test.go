@@ -58,7 +58,7 @@ func (r *recorder) frame(f func()) {
 	})
 }
 
-func (r *recorder) Put(m *sessionv1.Put) error {
+func (r *recorder) Put(m *sessionv1.Put, _ int) error {
 	var more func(*sessionv1.Put) error
 	r.frame(func() {
 		r.seqs = append(r.seqs, m.Seq)

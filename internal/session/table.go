@@ -32,6 +32,11 @@ type message interface {
 
 // handles decodes into m, which is used again and again, and calls f.
 func handles[M message](m M, f func(Handler, M) error) entry {
+	return charges(m, func(h Handler, m M, _ int) error { return f(h, m) })
+}
+
+// charges is handles for messages that are charged for the size of their body.
+func charges[M message](m M, f func(h Handler, m M, size int) error) entry {
 	reset := m.Reset
 	if pooled, ok := any(m).(interface{ ResetVT() }); ok {
 		reset = pooled.ResetVT
@@ -41,7 +46,7 @@ func handles[M message](m M, f func(Handler, M) error) entry {
 		if err != nil {
 			err = protocolError(fmt.Sprintf("a message cannot be decoded: %v", err))
 		} else {
-			err = f(h, m)
+			err = f(h, m, len(body))
 		}
 		reset()
 		return err
@@ -57,14 +62,14 @@ func newTable() *[256]entry {
 	task, group := new(sessionv1.TaskRef), new(sessionv1.Group)
 	return &[256]entry{
 		sessionv1.Kind_KIND_TEMPLATE:    handles(new(sessionv1.Template), Handler.Template),
-		sessionv1.Kind_KIND_SUBMIT:      handles(submit, Handler.Submit),
+		sessionv1.Kind_KIND_SUBMIT:      charges(submit, Handler.Submit),
 		sessionv1.Kind_KIND_CANCEL:      handles(new(sessionv1.Cancel), Handler.Cancel),
 		sessionv1.Kind_KIND_CONSUME:     handles(new(sessionv1.Consume), Handler.Consume),
 		sessionv1.Kind_KIND_DROP_STREAM: handles(task, Handler.DropStream),
 		sessionv1.Kind_KIND_BLOCKED:     handles(task, Handler.Blocked),
 		sessionv1.Kind_KIND_UNBLOCKED:   handles(task, Handler.Unblocked),
 
-		sessionv1.Kind_KIND_PUT:     handles(new(sessionv1.Put), Handler.Put),
+		sessionv1.Kind_KIND_PUT:     charges(new(sessionv1.Put), Handler.Put),
 		sessionv1.Kind_KIND_RESERVE: handles(new(sessionv1.Reserve), Handler.Reserve),
 		sessionv1.Kind_KIND_SEAL:    handles(new(sessionv1.Seal), Handler.Seal),
 		sessionv1.Kind_KIND_ABORT:   handles(new(sessionv1.Abort), Handler.Abort),
@@ -75,7 +80,7 @@ func newTable() *[256]entry {
 		sessionv1.Kind_KIND_DROP:    handles(counts, Handler.Drop),
 		sessionv1.Kind_KIND_UNPIN:   handles(counts, Handler.Unpin),
 
-		sessionv1.Kind_KIND_CREATE:  handles(submit, Handler.Create),
+		sessionv1.Kind_KIND_CREATE:  charges(submit, Handler.Create),
 		sessionv1.Kind_KIND_KILL:    handles(new(sessionv1.Kill), Handler.Kill),
 		sessionv1.Kind_KIND_LOOKUP:  handles(new(sessionv1.Lookup), Handler.Lookup),
 		sessionv1.Kind_KIND_HANDLE:  handles(counts, Handler.Handle),

@@ -47,7 +47,7 @@ func BenchmarkDecode(b *testing.B) {
 	for name, msg := range taskMessages() {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			body := AppendFrame(nil, 0, msg)[frameOverhead:]
+			body := AppendFrame(nil, 0, msg)[FrameOverhead:]
 			m := into[name]
 			for b.Loop() {
 				if err := m.UnmarshalVTUnsafe(body); err != nil {

@@ -24,7 +24,7 @@ var (
 // shares them shows.
 func roundTrip(t *testing.T, m Message, out Message) (spoil func()) {
 	t.Helper()
-	body := AppendFrame(nil, 0, m)[frameOverhead:]
+	body := AppendFrame(nil, 0, m)[FrameOverhead:]
 	if err := out.UnmarshalVTUnsafe(body); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ const MaxFrame = 64 << 20
 // headerSize is the length field's.
 const headerSize = 4
 
-// frameOverhead is what a frame has before its body.
-const frameOverhead = headerSize + 1
+// FrameOverhead is what a frame has before its body.
+const FrameOverhead = headerSize + 1
 
 // Errors of the framing. They end a lane, for nothing after them can be read.
 var (
@@ -41,11 +41,11 @@ func AppendFrame(buf []byte, kind sessionv1.Kind, msg Message) []byte {
 		size = msg.SizeVT()
 	}
 	at := len(buf)
-	buf = grow(buf, frameOverhead+size)
+	buf = grow(buf, FrameOverhead+size)
 	binary.LittleEndian.PutUint32(buf[at:], uint32(1+size))
 	buf[at+headerSize] = byte(kind)
 	if size > 0 {
-		if _, err := msg.MarshalToSizedBufferVT(buf[at+frameOverhead:]); err != nil {
+		if _, err := msg.MarshalToSizedBufferVT(buf[at+FrameOverhead:]); err != nil {
 			panic(fmt.Sprintf("wire: encoding %s: %v", kind, err)) // generated code fails for no message it can hold
 		}
 	}
@@ -118,7 +118,7 @@ func Cut(b []byte) (kind sessionv1.Kind, body []byte, size int, err error) {
 	if size > len(b) {
 		return 0, nil, size, nil
 	}
-	return sessionv1.Kind(b[headerSize]), b[frameOverhead:size:size], size, nil
+	return sessionv1.Kind(b[headerSize]), b[FrameOverhead:size:size], size, nil
 }
 
 // Buffered reports whether another complete frame is already in memory, so

@@ -85,7 +85,7 @@ func TestBuffered(t *testing.T) {
 func TestReuseLeavesFramesAlone(t *testing.T) {
 	frame := func(fill byte) []byte {
 		data := bytes.Repeat([]byte{fill}, 100)
-		return AppendFrame(nil, 0, &sessionv1.ObjectValue{Object: data[:20], Value: &sessionv1.Value{Data: data, Refs: data}})[frameOverhead:]
+		return AppendFrame(nil, 0, &sessionv1.ObjectValue{Object: data[:20], Value: &sessionv1.Value{Data: data, Refs: data}})[FrameOverhead:]
 	}
 	first, second := frame(1), frame(2)
 	var m sessionv1.ObjectValue

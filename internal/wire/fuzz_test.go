@@ -148,7 +148,7 @@ func FuzzReuse(f *testing.F) {
 func seed(f *testing.F, messages ...Message) {
 	f.Helper()
 	for _, m := range messages {
-		body := AppendFrame(nil, 0, m)[frameOverhead:]
+		body := AppendFrame(nil, 0, m)[FrameOverhead:]
 		f.Add(body)
 		f.Add(body[:len(body)/2])
 	}

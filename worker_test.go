@@ -91,6 +91,41 @@ func TestSharedWorkerDies(t *testing.T) {
 	equal(t, 42)(answer.Call(ctx))
 }
 
+var spoil = weft.Task1("test.spoil", func(ctx context.Context, now string) (int, error) {
+	if err := signal(now).wait(ctx); err != nil {
+		return 0, err
+	}
+	os.Exit(7)
+	return 0, nil
+}, weft.MaxRetries(1))
+
+// A task that ends its process time and again costs others in it no attempt: they
+// run again apart from each other, and it pays for itself.
+func TestCulpritPaysAlone(t *testing.T) {
+	c := wefttest.Join(t, wefttest.Options{Resources: map[string]float64{"CPU": 4}})
+	ctx := c.Context()
+	m, arrived, leave := newMeeting(t)
+	now := newSignal(t)
+	culprit := spoil.Remote(ctx, string(now))
+	others := []weft.Ref[int]{meet.Remote(ctx, m, weft.MaxRetries(1)), meet.Remote(ctx, m, weft.MaxRetries(1))}
+	c.Eventually("the others", func() bool { return arrived.count() == 2 })
+	if err := now.set(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := culprit.Get(ctx)
+	isCode(t, err, weft.WorkerCrashed, "exit status 7", "attempt 3") // with others, alone, and once more
+	c.Eventually("the others again", func() bool { return arrived.count() == 4 })
+	if err := leave.set(); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range must[[]int](t)(weft.GetAll(ctx, others)) {
+		if v != 2 {
+			t.Errorf("it is attempt %d", v)
+		}
+	}
+	c.Check()
+}
+
 var makeThree = weft.Task0("test.makeThree", func(ctx context.Context) ([]weft.Ref[[]byte], error) {
 	var out []weft.Ref[[]byte]
 	for i := range 3 {

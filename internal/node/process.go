@@ -196,8 +196,9 @@ func (n *Node) processGone(p *process, crash *wire.Error) error {
 		n.deaths[a] = crash
 		n.stepActor(&actor.Event{Kind: actor.Lost, Actor: a, Incarnation: info.Incarnation, Cause: actor.WorkerDied})
 	}
+	suspects := n.suspects(p)
 	for _, t := range p.inOrder() {
-		n.crashed(t, p, crash)
+		n.crashed(t, p, suspects, crash)
 	}
 	n.settle()
 	n.releaseJob(p.class.Job)
@@ -214,20 +215,41 @@ func (p *process) inOrder() []*task {
 	return ts
 }
 
+// suspects counts those in p, which has died, that may have ended it: tasks that
+// computed, and actors, which do as they like.
+func (n *Node) suspects(p *process) int {
+	count := len(n.actors.On(n.id, p.id))
+	for _, t := range p.tasks {
+		if t.worker == p.id && t.spec.Kind == spec.KindTask && t.computes() {
+			count++
+		}
+	}
+	return count
+}
+
+// computes reports whether t, which is at a worker, had begun and did not wait.
+func (t *task) computes() bool { return t.began && !t.blocked && !t.unsent }
+
 // crashed fails one task of a dead worker. Constructors and methods are the
 // actor machine's to fail.
-func (n *Node) crashed(t *task, p *process, crash *wire.Error) {
+func (n *Node) crashed(t *task, p *process, suspects int, crash *wire.Error) {
 	if t.worker != p.id || t.spec.Kind != spec.KindTask {
 		return
 	}
-	fault := own.WorkerDied
+	fault, others := own.WorkerDied, suspects
 	switch {
 	case t.cancelled:
 		fault = own.Cancelled
 	case t.victim:
 		fault = own.OutOfMemory
-	case t.unsent || !t.began && t.lease != 0 && p.class.Isolated:
+	case t.unsent || !t.began && p.class.Isolated:
+		fault, others = own.Bystander, 0
+	case t.computes():
+		others--
+	case suspects > 0:
 		fault = own.Bystander
+	default: // all of them waited
+		others = len(p.tasks) - 1
 	}
 	e := *crash
 	e.Op, e.Hint = t.spec.Name, "Isolated keeps a task's process apart from those of others"
@@ -238,7 +260,8 @@ func (n *Node) crashed(t *task, p *process, crash *wire.Error) {
 	case own.OutOfMemory:
 		t.out.err = n.victimError(t, crash)
 	}
-	n.failed(t, fault)
+	n.guardEnded(t)
+	n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: n.id, Fault: fault, N: others})
 }
 
 // workerSession is the session of a process worker that lives.

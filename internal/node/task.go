@@ -399,7 +399,7 @@ var faultCodes = map[own.Fault]wire.Code{
 	own.User: wire.UserError, own.WorkerDied: wire.WorkerCrashed, own.NodeDied: wire.NodeDied,
 	own.OutOfMemory: wire.OutOfMemory, own.ArgLost: wire.ObjectLost, own.Cancelled: wire.Cancelled,
 	own.Unschedulable: wire.Unschedulable, own.SetupFailed: wire.SetupFailed, own.ActorDead: wire.ActorDied,
-	own.ActorMaybe: wire.ActorUnavailable, own.Bystander: wire.WorkerCrashed,
+	own.ActorMaybe: wire.ActorUnavailable, own.Bystander: wire.WorkerCrashed, own.Suspect: wire.WorkerCrashed,
 	own.ReplayMismatch: wire.UserError, own.ShortResult: wire.Protocol,
 }
 
@@ -425,6 +425,9 @@ func (n *Node) retried(e *own.Effect) {
 		n.counts.retried++
 		n.failureRecord(t, event.TaskRetried, retryText(t))
 		t.attempt, t.worker, t.out, t.blocked = e.Attempt, 0, nil, false
+		if e.Fault == own.Suspect {
+			t.spec = t.spec.Apart()
+		}
 		delete(n.waitsOn, t.id)
 		if t.spec.Kind == spec.KindMethod && e.Fault != own.User {
 			// It keeps its place before calls that were never sent.

@@ -26,7 +26,7 @@ const (
 	Started // Task, Attempt, Node
 	Item    // Task, Attempt, Return: one more item of a stream
 	Done    // Task, Attempt, Node, Returns (fewer than Spec.Returns is a system failure), N (of a stream: its items)
-	Failed  // Task, Attempt, Node, Fault, Object (the lost one, for ArgLost)
+	Failed  // Task, Attempt, Node, Fault, Object (the lost one, for ArgLost), N (WorkerDied, Bystander: how many others may have ended the process)
 
 	// From the object plane and the cluster.
 	CopyAdded // Object, Node
@@ -77,7 +77,8 @@ const (
 	SetupFailed                     // its runtime environment or worker could not be made
 	ActorDead                       // the actor is gone for good
 	ActorMaybe                      // the actor restarted while the call was out: it may have run
-	Bystander                       // it merely shared the process of one that died: runs again, uncounted
+	Bystander                       // it merely shared the process of one that died, and waited there or had not begun: runs again, uncounted
+	Suspect                         // it or another ended their process: runs again, uncounted, in a process of its own. Only in effects
 	ReplayMismatch                  // a stream's retry made fewer items than had been delivered already
 	ShortResult                     // the execution said it was done but not all values came
 )
@@ -118,7 +119,7 @@ const (
 	StreamEnd                        // Task, N: the stream has N items; with Fault, it broke off after them
 	Free                             // Object: nobody needs it; drop its bytes here
 	FailTask                         // Task, Attempt, Fault, Object (the lost one, for ArgLost): make the error its returns will show; comes before their Ready
-	Retry                            // Task, Attempt (the new one), Fault: an attempt failed and another follows; Runnable comes later
+	Retry                            // Task, Attempt (the new one), Fault: an attempt failed and another follows, apart from others if it is Suspect; Runnable comes later
 	Unqueue                          // Task, Attempt: take it out of place, dispatch or the actor's queue if it is there
 	Interrupt                        // Task, Attempt, Node, Force: tell its execution to stop
 	Credit                           // Task, Attempt, Node, N, Bytes: the producer of a stream may go on

@@ -237,7 +237,25 @@ func (m *Machine) failedEvent(ev *Event) {
 	if t.node.IsZero() {
 		t.node = ev.Node
 	}
-	m.failed(t, ev.Fault, ev.Object)
+	m.failed(t, t.blame(ev), ev.Object)
+}
+
+// blame decides what a report about a shared process means for t. Which of the
+// tasks in it ended it is not known, and one that does so time and again must not
+// cost the others their attempts. So whoever may have done it runs apart from
+// then on, and the next time there is no doubt. Who waited is believed once.
+func (t *task) blame(ev *Event) Fault {
+	switch {
+	case ev.N == 0 || ev.Fault != Bystander && ev.Fault != WorkerDied:
+		return ev.Fault
+	case ev.Fault == Bystander && !t.is(spared):
+		t.flags |= spared
+		return Bystander
+	case t.is(apart):
+		return WorkerDied
+	}
+	t.flags |= apart
+	return Suspect
 }
 
 // failed ends an attempt: another follows or the task has failed.
@@ -271,7 +289,7 @@ func (m *Machine) failed(t *task, fault Fault, lost id.Object) {
 // system reports whether f says nothing about the program itself.
 func (f Fault) system() bool {
 	switch f {
-	case WorkerDied, NodeDied, OutOfMemory, Bystander, ShortResult:
+	case WorkerDied, NodeDied, OutOfMemory, Bystander, Suspect, ShortResult:
 		return true
 	default:
 		return false
@@ -299,7 +317,7 @@ func (m *Machine) mayRetry(t *task, fault Fault) bool {
 		}
 		t.oomUsed++
 		return true
-	case Bystander:
+	case Bystander, Suspect:
 		return limit != 0
 	default:
 		return false

@@ -26,7 +26,7 @@ var effectNames = []string{
 var faultNames = []string{
 	User: "user error", WorkerDied: "worker died", NodeDied: "node died", OutOfMemory: "out of memory",
 	ArgLost: "argument lost", Cancelled: "cancelled", Unschedulable: "unschedulable", SetupFailed: "setup failed",
-	ActorDead: "actor dead", ActorMaybe: "actor restarted, may have run", Bystander: "its process died of another task",
+	ActorDead: "actor dead", ActorMaybe: "actor restarted, may have run", Bystander: "its process died of another task", Suspect: "its process died, of it or of another",
 	ReplayMismatch: "replay mismatch", ShortResult: "short result",
 }
 

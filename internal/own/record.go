@@ -33,6 +33,8 @@ const (
 	retired                    // the actor it created is gone
 	cascade                    // cancelled with its children
 	forced                     // cancelled by force
+	spared                     // was a bystander of a crash that others may have caused
+	apart                      // has a process of its own from now on: it may have caused one
 )
 
 // task is the record of a task or a put. A million of them may wait, so what

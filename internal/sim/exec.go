@@ -139,13 +139,19 @@ func (n *node) retire(w id.Worker) {
 func (n *node) endWorker(w *worker) {
 	delete(n.workers, w.id)
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerGone, Worker: w.id})
+	suspects := w.suspects()
 	for _, l := range slices.Clone(w.lanes) {
 		for i, e := range slices.Clone(l.queue) {
 			l.queue = nil
-			if i == 0 {
-				e.crash(own.WorkerDied)
-			} else {
+			switch {
+			case i > 0:
 				e.crash(own.Bystander)
+			case e.phase == children:
+				e.others = suspects
+				e.crash(own.Bystander)
+			default:
+				e.others = suspects - 1
+				e.crash(own.WorkerDied)
 			}
 		}
 	}
@@ -156,6 +162,17 @@ func (n *node) endWorker(w *worker) {
 		delete(n.lanes, lease)
 	}
 	n.endSession(w.session, false)
+}
+
+// suspects counts those that may have ended w: actors and tasks that compute.
+func (w *worker) suspects() int {
+	count := len(w.hosts)
+	for _, l := range w.lanes {
+		if len(l.queue) > 0 && l.queue[0].phase != children && l.queue[0].spec.Kind == spec.KindTask {
+			count++
+		}
+	}
+	return count
 }
 
 func (n *node) leasesOf(w *worker) []dispatch.Lease {
@@ -307,7 +324,7 @@ func (n *node) outcome(e *execution, fault own.Fault, lost id.Object, returns []
 	m := message{kind: msgDone, task: e.task, attempt: e.attempt, lease: dispatch.Lease(e.push.lease), ran: e.ran(),
 		incarnation: e.incarnation, returns: returns, n: int(e.item)}
 	if fault != 0 {
-		m.kind, m.fault, m.object = msgFailed, fault, lost
+		m.kind, m.fault, m.object, m.n = msgFailed, fault, lost, e.others
 	}
 	if e.spec.Kind == spec.KindCreate {
 		n.constructed(e, fault)

@@ -67,6 +67,9 @@ func (n *node) runOwn(e *own.Effect) {
 		if w := n.tasks[e.Task]; w != nil {
 			n.c.oracle.retries++
 			w.attempt = e.Attempt
+			if e.Fault == own.Suspect {
+				w.spec = w.spec.Apart()
+			}
 			if w.spec.Kind == spec.KindMethod {
 				n.stepActor(&actor.Event{Kind: actor.Call, Actor: w.actor, Task: e.Task, Session: w.session, Again: true})
 			}

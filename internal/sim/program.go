@@ -74,6 +74,7 @@ type execution struct {
 	gen     uint32 // of the scheduled end of the present phase
 	begun   time.Duration
 	cancel  bool
+	others  int         // who may have ended its process, when it has died
 	item    uint32      // of a stream: the next
 	open    int         // of a stream: items it may still make unread
 	kids    []id.Object // references to children's returns

@@ -125,6 +125,19 @@ func (t *Task) Seal() error {
 	return nil
 }
 
+// Apart returns t with a worker process of its own.
+func (t *Task) Apart() *Task {
+	if t.Isolated {
+		return t
+	}
+	a := *t
+	a.Isolated = true
+	if err := a.Seal(); err != nil {
+		panic(fmt.Sprintf("spec: %s was valid: %v", t.Function, err))
+	}
+	return &a
+}
+
 // PackKind says how a placement group's bundles are laid over nodes.
 type PackKind uint8
 

@@ -289,7 +289,7 @@ func StreamMethod1[S, A, R any](of Class[S], fn func(*S, context.Context, A) ite
 	desc.Stream = func(ctx context.Context, self any, in []any, yield func(any) bool) error {
 		return drain(fn(self.(*S), ctx, as[A](in[0])), yield)
 	}
-	m.function = register(desc, spec.Task{Kind: spec.KindMethod, WindowItems: defaultWindow}, firstError(err, err2))
+	m.function = register(desc, spec.Task{Kind: spec.KindMethod}, firstError(err, err2))
 	return &StreamMethodFn[S, A, R]{m}
 }
 

@@ -129,7 +129,7 @@ func Priority(n int) TaskOption {
 }
 
 // Window bounds how far a stream's producer may run ahead of its consumer, in
-// items and in bytes; 0 leaves that one unbounded. The default is 64 items.
+// items and in bytes; 0 is the default of 64 items and 64 MiB.
 func Window(items int, bytes int64) TaskOption {
 	return taskOption(func(t *spec.Task) error {
 		if items < 0 || bytes < 0 {
@@ -255,7 +255,7 @@ func MethodName(name string) MethodOption {
 
 // taskDefaults is the description of a task function's calls.
 func taskDefaults(opts []TaskOption) (spec.Task, error) {
-	t := spec.Task{MaxRetries: spec.DefaultMaxRetries, WindowItems: defaultWindow}
+	t := spec.Task{MaxRetries: spec.DefaultMaxRetries}
 	t.Resources.CPU = resource.Unit
 	for _, o := range opts {
 		if err := o.applyTask(&t); err != nil {
@@ -264,5 +264,3 @@ func taskDefaults(opts []TaskOption) (spec.Task, error) {
 	}
 	return t, nil
 }
-
-const defaultWindow = 64

@@ -120,12 +120,14 @@ func TestStreamWindow(t *testing.T) {
 	}{
 		{"items", weft.Window(4, 0), 1, 4},
 		{"bytes", weft.Window(0, 1<<20), 512 << 10, 2},
+		{"none named", weft.Window(0, 0), 1, 64},
 	}
 	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				made := newSignal(t)
-				items := generate.Remote(c.Context(), course{Items: 30, Size: tt.size, Made: string(made)}, tt.window)
+				all := 2*tt.ahead + 30
+				items := generate.Remote(c.Context(), course{Items: all, Size: tt.size, Made: string(made)}, tt.window)
 				c.Eventually("the window to fill", func() bool { return made.count() >= tt.ahead })
 				taken := 0
 				for _, err := range items.All(c.Context()) {
@@ -137,7 +139,7 @@ func TestStreamWindow(t *testing.T) {
 						t.Fatalf("%d items are made, %d are taken and the window is %d", made.count(), taken, tt.ahead)
 					}
 				}
-				if taken != 30 {
+				if taken != all {
 					t.Errorf("%d items", taken)
 				}
 			})

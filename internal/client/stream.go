@@ -21,10 +21,11 @@ type remoteStream struct {
 
 	mu     sync.Mutex
 	items  []*Future
-	next   int  // index of the first of items
-	asked  int  // items asked for and not yet received
-	ahead  int  // how many are to be on their way, at most
-	eager  bool // tells of each item that it was read: their sizes count
+	next   int   // index of the first of items
+	asked  int   // items asked for and not yet received
+	ahead  int   // how many are to be on their way, at most
+	room   int64 // bytes of items that may be read before the node is told
+	read   int64 // bytes of those that were
 	ended  bool
 	err    error
 	closed bool
@@ -35,11 +36,8 @@ type remoteStream struct {
 
 // SubmitStream implements Session.
 func (r *Remote) SubmitStream(ctx context.Context, c *Call) Stream {
-	ahead := streamAhead
-	if w := c.Spec.WindowItems; w > 0 {
-		ahead = min(ahead, w)
-	}
-	s := &remoteStream{r: r, t: c.Task, wake: make(chan struct{}, 1), asked: ahead, ahead: ahead, eager: c.Spec.WindowBytes > 0}
+	ahead := min(streamAhead, c.Spec.WindowItems)
+	s := &remoteStream{r: r, t: c.Task, wake: make(chan struct{}, 1), asked: ahead, ahead: ahead, room: c.Spec.WindowBytes / 2}
 	r.mu.Lock()
 	if r.err == nil {
 		r.streams[c.Task] = s
@@ -144,9 +142,14 @@ func (s *remoteStream) poll() (item Item, ok bool, ask int) {
 	s.items[0] = nil
 	s.items = s.items[1:]
 	s.next++
-	if low := s.asked + len(s.items); (low <= s.ahead/2 || s.eager) && !s.ended {
+	if enc := item.Future.Result().Enc; enc != nil {
+		s.read += int64(len(enc.Data))
+	}
+	// At half of either window, so that the producer always has some of it.
+	if low := s.asked + len(s.items); (low <= s.ahead/2 || s.read > s.room) && !s.ended {
 		ask = s.ahead - low
 		s.asked += ask
+		s.read = 0
 	}
 	return item, true, ask
 }

@@ -86,18 +86,17 @@ type credit struct {
 	mu    sync.Mutex
 	items int
 	bytes int64
-	spec  *spec.Task
 	more  chan struct{}
 }
 
 func newCredit(s *spec.Task) *credit {
-	return &credit{items: s.WindowItems, bytes: s.WindowBytes, spec: s, more: make(chan struct{}, 1)}
+	return &credit{items: s.WindowItems, bytes: s.WindowBytes, more: make(chan struct{}, 1)}
 }
 
 func (c *credit) room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return (c.spec.WindowItems == 0 || c.items > 0) && (c.spec.WindowBytes == 0 || c.bytes > 0)
+	return c.items > 0 && c.bytes > 0
 }
 
 func (c *credit) add(items int, bytes int64) {

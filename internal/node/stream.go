@@ -18,7 +18,7 @@ type stream struct {
 	n       *Node
 	t       *task
 	made    int // items that the current attempt has made
-	credit  int // items that the producer may still make; ignored when unbounded
+	credit  int // items that the producer may still make
 	bytes   int64
 	resume  func() // a producer in this process that waits for credit
 	pending []client.Result
@@ -49,10 +49,7 @@ func (s *stream) restart() {
 }
 
 // mayMake reports whether the window has room for another item.
-func (s *stream) mayMake() bool {
-	w := s.t.spec
-	return (w.WindowItems == 0 || s.credit > 0) && (w.WindowBytes == 0 || s.bytes > 0)
-}
+func (s *stream) mayMake() bool { return s.credit > 0 && s.bytes > 0 }
 
 // yield is how a generator in this process, in the run c, delivers an item. It
 // waits for credit, without its CPU, and returns false when nobody wants more.

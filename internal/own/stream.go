@@ -39,8 +39,6 @@ func (t *task) delivered() int {
 	return int(s.made)
 }
 
-func (t *task) windowed() bool { return t.spec.WindowItems > 0 || t.spec.WindowBytes > 0 }
-
 func (m *Machine) item(ev *Event) {
 	t := m.current(ev)
 	oid := ev.Return.Object
@@ -56,9 +54,7 @@ func (m *Machine) item(ev *Event) {
 		m.replayed(t, oid, ev)
 	default:
 		s.made++
-		if t.windowed() {
-			s.sizes = append(s.sizes, ev.Return.Size)
-		}
+		s.sizes = append(s.sizes, ev.Return.Size)
 		m.newItem(t, oid, &ev.Return)
 	}
 }
@@ -84,9 +80,7 @@ func (m *Machine) replayed(t *task, oid id.Object, ev *Event) {
 	} else {
 		m.discardCopy(oid, t.attempt, o, &ev.Return)
 	}
-	if t.windowed() {
-		m.credit(t, 1, ev.Return.Size)
-	}
+	m.credit(t, 1, ev.Return.Size)
 }
 
 func (m *Machine) credit(t *task, n int, bytes int64) {
@@ -131,13 +125,11 @@ func (m *Machine) consume(ev *Event) {
 	var n int
 	var bytes int64
 	for range ev.N {
-		if t.windowed() {
-			if s.consumed >= s.base {
-				n++
-				bytes += s.sizes[0]
-			}
-			s.sizes = s.sizes[1:]
+		if s.consumed >= s.base {
+			n++
+			bytes += s.sizes[0]
 		}
+		s.sizes = s.sizes[1:]
 		s.consumed++
 	}
 	if n > 0 && t.state != done {

@@ -33,7 +33,7 @@ func (e *execution) makeItem() {
 	default:
 		n.send(to.id, m)
 	}
-	if e.phase == working && (e.spec.WindowItems == 0 || e.open > 0 || e.item == e.program.Items) {
+	if e.phase == working && (e.open > 0 || e.item == e.program.Items) {
 		e.workOn()
 	}
 }

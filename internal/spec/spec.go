@@ -4,6 +4,7 @@
 package spec
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -15,6 +16,13 @@ import (
 
 // DefaultMaxRetries is how often a task is run again after a system failure.
 const DefaultMaxRetries = 3
+
+// The window of a stream that names none: how many items, and bytes of items, its
+// producer may be ahead of its consumer.
+const (
+	DefaultWindowItems = 64
+	DefaultWindowBytes = 64 << 20
+)
 
 // Unlimited as a number of retries or restarts means no limit.
 const Unlimited = -1
@@ -50,7 +58,8 @@ type Task struct {
 	RetryErrors bool // also after user errors
 	Priority    int  // higher first within a job
 
-	// Window bounds a stream's undelivered items and bytes; 0 is unbounded.
+	// Window bounds a stream's undelivered items and bytes; Seal replaces 0 by
+	// the default.
 	WindowItems int
 	WindowBytes int64
 
@@ -118,6 +127,10 @@ func (t *Task) Seal() error {
 	}
 	if t.Name == "" {
 		t.Name = t.Function
+	}
+	if t.Stream {
+		t.WindowItems = cmp.Or(t.WindowItems, DefaultWindowItems)
+		t.WindowBytes = cmp.Or(t.WindowBytes, DefaultWindowBytes)
 	}
 	h := fnv.New64a()
 	fmt.Fprint(h, t.Kind == KindCreate, t.Job, t.Resources, t.Env, t.Selector, t.Strategy, t.Isolated)

@@ -49,7 +49,7 @@ func (m *Machine) releaseCaller(c *caller) {
 }
 
 // handle changes how many handles a party holds. A count below zero is an add
-// that is still under way and is waited for: it keeps its entry.
+// of a node's that is still under way and is waited for: it keeps its entry.
 func (m *Machine) handle(ev *Event, fx []Effect) []Effect {
 	r := m.actors[ev.Actor]
 	if r == nil || ev.N == 0 {
@@ -60,6 +60,9 @@ func (m *Machine) handle(ev *Event, fx []Effect) []Effect {
 		p.node = party{}.node
 	}
 	c := m.callerOf(r, p)
+	if p.node.IsZero() { // nothing of a session's is under way: it returns what it has
+		ev.N = max(ev.N, -c.handles)
+	}
 	if !p.node.IsZero() && c.handles <= 0 && ev.N > 0 {
 		fx = append(fx, tell(r, p.node))
 	}

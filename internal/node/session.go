@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -262,7 +263,7 @@ func (n *Node) sealPut(s *session, m *sessionv1.Seal) error {
 func (n *Node) count(s *session, kind own.EventKind, m *sessionv1.Counts) error {
 	return eachCount(m, len(id.Object{}), func(b []byte, count int) error {
 		o, err := wire.ReadObject(b)
-		if err != nil {
+		if err = errors.Join(err, positive(count)); err != nil {
 			return err
 		}
 		n.stepOwn(&own.Event{Kind: kind, Object: o, Session: s.id, N: count})
@@ -286,12 +287,20 @@ func (n *Node) handles(s *session, m *sessionv1.Counts) error {
 func (n *Node) unpin(s *session, m *sessionv1.Counts) error {
 	return eachCount(m, len(id.Object{}), func(b []byte, count int) error {
 		o, err := wire.ReadObject(b)
-		if err != nil {
+		if err = errors.Join(err, positive(count)); err != nil {
 			return err
 		}
 		n.later(func() { n.store.Unpin(s.id, o, count) })
 		return nil
 	})
+}
+
+// positive refuses a count that would take where it says that it gives.
+func positive(count int) error {
+	if count > 0 {
+		return nil
+	}
+	return &wire.Error{Code: wire.Protocol, Message: fmt.Sprintf("a count of %d references", count)}
 }
 
 // eachCount calls f for each id of m, of size bytes, with its count.

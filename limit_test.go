@@ -1,8 +1,9 @@
 package weft_test
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"hash/crc32"
 	"testing"
 
 	"github.com/weftrun/weft"
@@ -17,44 +18,57 @@ const (
 )
 
 var (
-	joinSizes = weft.Task1("limit.join", func(_ context.Context, parts [][]byte) (int, error) {
-		n := 0
+	joinSums = weft.Task1("limit.join", func(_ context.Context, parts [][]byte) (uint32, error) {
+		sum := uint32(0)
 		for _, p := range parts {
-			n += len(p)
+			sum = crc32.Update(sum, crc32.IEEETable, p)
 		}
-		return n, nil
+		return sum, nil
 	}, weft.Isolated())
 	manyParts = weft.Split1("limit.parts", func(_ context.Context, n int) ([][]byte, error) {
 		parts := make([][]byte, n)
 		for i := range parts {
-			parts[i] = make([]byte, inlineBytes)
+			parts[i] = bytes.Repeat([]byte{byte(i)}, inlineBytes)
 		}
 		return parts, nil
 	}, weft.Isolated())
 )
 
-// What does not fit into one message is an error of the task; its worker lives.
+// What does not fit into one message goes through shared memory.
 func TestMessagesThatAreTooLarge(t *testing.T) {
 	onBoth(t, wefttest.Options{}, func(t *testing.T, c *wefttest.Cluster) {
-		part, err := weft.Put(c.Context(), make([]byte, inlineBytes))
-		if err != nil {
-			t.Fatal(err)
-		}
+		ctx := c.Context()
+		part := must[weft.Ref[[]byte]](t)(weft.Put(ctx, noise(1, inlineBytes)))
 		parts := make([]weft.Ref[[]byte], tooMany)
 		for i := range parts {
 			parts[i] = part
 		}
-		if _, err := joinSizes.RemoteOf(c.Context(), weft.Collect(parts...)).Get(c.Context()); !errors.Is(err, weft.Encode) {
-			t.Errorf("arguments: got %v, want an error of code Encode", err)
-		}
-		if _, err := manyParts.Remote(c.Context(), tooMany, tooMany)[0].Get(c.Context()); !errors.Is(err, weft.Encode) {
-			t.Errorf("results: got %v, want an error of code Encode", err)
-		}
-		got, err := joinSizes.RemoteOf(c.Context(), weft.Collect(parts[:3]...)).Get(c.Context())
-		if err != nil || got != 3*inlineBytes {
-			t.Errorf("afterwards: got %d, %v", got, err)
+		want := crc32.ChecksumIEEE(bytes.Repeat(noise(1, inlineBytes), tooMany))
+		equal(t, want)(joinSums.RemoteOf(ctx, weft.Collect(parts...)).Get(ctx))
+		for i, ref := range manyParts.Remote(ctx, tooMany, tooMany) {
+			if got := must[[]byte](t)(ref.Get(ctx)); !bytes.Equal(got, bytes.Repeat([]byte{byte(i)}, inlineBytes)) {
+				t.Fatalf("result %d is another one", i)
+			}
 		}
 	})
+}
+
+// A large argument of an embedded program reaches a worker, whatever its size.
+func TestLargeArgumentOfAnEmbeddedProgram(t *testing.T) {
+	c := wefttest.Start(t)
+	large := noise(2, 70<<20)
+	equal(t, crc32.ChecksumIEEE(large))(joinSums.Call(c.Context(), [][]byte{large[:1000], large[1000:]}))
+	ref := must[weft.Ref[[]byte]](t)(weft.Put(c.Context(), large))
+	equal(t, crc32.ChecksumIEEE(large))(joinSums.RemoteOf(c.Context(), weft.Collect(ref)).Get(c.Context()))
+}
+
+// Where there is no room in shared memory for them, arguments that do not fit
+// into one message are the task's error, and its worker lives.
+func TestMessagesThatAreTooLargeForTheStore(t *testing.T) {
+	c := wefttest.Start(t, weft.StoreBytes(16<<20), weft.SpillDir("", 1<<20))
+	_, err := joinSums.Call(c.Context(), [][]byte{make([]byte, 70<<20)})
+	isCode(t, err, weft.StoreFull, "do not fit into one message")
+	equal(t, crc32.ChecksumIEEE([]byte("ab")))(joinSums.Call(c.Context(), [][]byte{[]byte("a"), []byte("b")}))
 }
 
 // A Writer that grows keeps what was written.

@@ -63,9 +63,9 @@ func TestStoreFullOfPins(t *testing.T) {
 	ctx := c.Context()
 	release := c.FillStore(part, 5)
 	_, err := weft.Put(ctx, make([]byte, part))
-	isCode(t, err, weft.StoreFull, "cannot move", "held by session 1")
+	isCode(t, err, weft.StoreFull, "bytes of the driver of job ", "cannot move", "held by session 1")
 	_, err = makeNoise.Call(ctx, 1, part)
-	isCode(t, err, weft.StoreFull, "cannot move", "held by session 1")
+	isCode(t, err, weft.StoreFull, "bytes of task ", "cannot move", "held by session 1")
 	equal(t, 42)(answer.Call(ctx)) // small things go on
 	release()
 	c.Eventually("room again", func() bool {

@@ -47,8 +47,8 @@ func (d *runner) answer(err error) {
 	m.Ran = uint64(time.Since(d.began))
 	m.Error = nil
 	if err == nil && !wire.Fits(m) {
-		err = &wire.Error{Code: wire.Encode, Message: "its results are too large to be sent together",
-			Hint: "return fewer or larger values: above the inline limit each goes through shared memory"}
+		err = &wire.Error{Code: wire.Encode, Message: "its results are too many to be sent together",
+			Hint: "return fewer, larger values"}
 	}
 	if err != nil {
 		for _, n := range m.Reservations {
@@ -144,6 +144,7 @@ func (d *runner) results(fn *Function, out []any) error {
 	if m.Returns = d.rets1[:0]; len(out) > 1 {
 		m.Returns = make([]*sessionv1.Value, 0, len(out))
 	}
+	inline := 0
 	for i, v := range out {
 		codec := fn.Rets[0]
 		if !fn.Split {
@@ -153,7 +154,7 @@ func (d *runner) results(fn *Function, out []any) error {
 		if i > 0 {
 			p = new(sessionv1.Value)
 		}
-		res, err := d.w.r.encodeResult(&d.job.TaskContext, p, codec, v)
+		res, err := d.w.r.encodeResult(&d.job.TaskContext, p, codec, v, min(d.w.r.inlineLimit, max(wire.MaxInline-inline, small)))
 		if err != nil {
 			e := *wire.AsError(err, wire.Encode)
 			e.Op = fn.Name
@@ -161,6 +162,7 @@ func (d *runner) results(fn *Function, out []any) error {
 			return &e
 		}
 		m.Returns = append(m.Returns, p)
+		inline += len(p.Data)
 		if res != 0 {
 			if m.Reservations == nil {
 				m.Reservations = make([]uint64, len(out))
@@ -171,15 +173,19 @@ func (d *runner) results(fn *Function, out []any) error {
 	return nil
 }
 
-// encodeResult encodes v into p; a large one lies in the reservation returned.
-func (r *Remote) encodeResult(ctx context.Context, p *sessionv1.Value, codec Codec, v any) (uint64, error) {
+// small is the size in bytes of values that are in the message in any case.
+const small = 1 << 10
+
+// encodeResult encodes v into p; one of more than limit bytes lies in the
+// reservation returned.
+func (r *Remote) encodeResult(ctx context.Context, p *sessionv1.Value, codec Codec, v any, limit int) (uint64, error) {
 	enc, err := codec.Encode(r, v)
 	if err != nil {
 		return 0, err
 	}
 	p.Refs = nil
 	wire.FillValue(p, enc)
-	if len(enc.Data) <= r.inlineLimit {
+	if len(enc.Data) <= limit {
 		return 0, nil
 	}
 	p.Data = nil

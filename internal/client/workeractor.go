@@ -167,7 +167,7 @@ func (d *runner) stream(fn *Function, self any, in []any) error {
 
 func (d *runner) sendItem(fn *Function, v any, index uint32) (size int64, err error) {
 	j, p := d.job, &sessionv1.Value{}
-	res, err := d.w.r.encodeResult(&j.TaskContext, p, fn.Rets[0], v)
+	res, err := d.w.r.encodeResult(&j.TaskContext, p, fn.Rets[0], v, d.w.r.inlineLimit)
 	if err != nil {
 		return 0, err
 	}

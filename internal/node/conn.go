@@ -46,6 +46,7 @@ type conn struct {
 	usedVals  int
 	announced map[store.FileID]bool
 	written   []*task // of calls in this process, whose arguments were read
+	packing   *pack   // of the first message, which has to wait for it
 }
 
 func newConn(n *Node, s *session, c *proto.Conn) *conn {
@@ -67,6 +68,7 @@ type outgoing struct {
 	room        store.Location      // KIND_RESERVED: to be announced
 	reserved    *sessionv1.Reserved // msg, if room is set
 	loading     *atomic.Int32       // arguments that are being brought back from disk
+	pack        *pack               // arguments that go through shared memory
 }
 
 // send queues o; the current batch drains it.
@@ -94,6 +96,11 @@ func (c *conn) drain() {
 		return
 	}
 	c.draining = true
+	c.drainOn()
+}
+
+// drainOn does the work of drain, with the lock, which it releases.
+func (c *conn) drainOn() {
 	for {
 		c.again = false
 		batch := c.queue
@@ -104,6 +111,16 @@ func (c *conn) drain() {
 		c.mu.Lock()
 		if done < len(batch) {
 			c.queue = append(batch[done:], c.queue...)
+		}
+		if p := c.packing; p != nil {
+			c.packing = nil
+			c.mu.Unlock()
+			c.n.spawnHere(func() { // which may wait
+				c.pack(p)
+				c.mu.Lock()
+				c.drainOn()
+			})
+			return
 		}
 		if !c.again && (done < len(batch) || len(c.queue) == 0) {
 			break
@@ -185,7 +202,9 @@ func (c *conn) writeAll(batch []outgoing) int {
 			if !c.loaded(o) {
 				return i
 			}
-			c.writeExecute(o)
+			if !c.writeExecute(o) {
+				return i
+			}
 		case o.obj != nil:
 			if !c.writeValue(o) {
 				return i
@@ -245,20 +264,25 @@ func (c *conn) template(s *spec.Task) (uint32, *sessionv1.Template) {
 	return number, wire.TemplateToPB(number, s)
 }
 
-// writeExecute sends a task to the worker.
-func (c *conn) writeExecute(o *outgoing) {
+// writeExecute sends the task to the worker. It reports false if some of the
+// arguments have to be packed first.
+func (c *conn) writeExecute(o *outgoing) bool {
 	t, m := o.task, &c.execute
-	m.Template, m.Args, m.Actor = nil, m.Args[:0], nil
-	m.Task, m.Attempt, m.Lease, m.Begun = t.id[:], o.attempt, uint64(o.lease), o.begun
-	m.Job, m.Incarnation = t.spec.Job[:], o.incarnation
-	if owner := t.owner(); !owner.IsZero() {
-		m.Actor = owner[:]
+	err := error(nil)
+	if o.pack == nil {
+		err = c.makeExecute(m, o)
+		if err == nil {
+			o.pack = c.unpackable(m, t)
+		}
+		if c.packing = o.pack; o.pack != nil {
+			return false // m stays as it is: it is the next message
+		}
+	} else if o.pack.err != nil {
+		err = o.pack.err
 	}
-	m.Group = t.group()
-	err := c.fillArgs(m, o)
 	if err == nil && !wire.Fits(m) {
-		err = &wire.Error{Code: wire.Encode, Op: t.spec.Name, Message: "its arguments are too large to be sent together",
-			Hint: "Put large values first and pass their refs"}
+		err = &wire.Error{Code: wire.Encode, Op: t.spec.Name, Message: "its arguments are too many to be sent together",
+			Hint: "Put them as fewer, larger values and pass their refs"}
 	}
 	if t.call != nil {
 		c.written = append(c.written, t)
@@ -266,10 +290,24 @@ func (c *conn) writeExecute(o *outgoing) {
 	if err != nil {
 		attempt, lease := o.attempt, o.lease
 		c.n.spawnHere(func() { c.n.unsent(c.s, t, attempt, lease, err) })
-		return
+		return true
 	}
 	m.TemplateId, m.Template = c.template(t.spec)
 	c.c.Send(sessionv1.Kind_KIND_EXECUTE, m)
+	return true
+}
+
+// makeExecute fills m, but for the template.
+func (c *conn) makeExecute(m *sessionv1.Execute, o *outgoing) error {
+	t := o.task
+	m.Template, m.Args, m.Actor = nil, m.Args[:0], nil
+	m.Task, m.Attempt, m.Lease, m.Begun = t.id[:], o.attempt, uint64(o.lease), o.begun
+	m.Job, m.Incarnation = t.spec.Job[:], o.incarnation
+	if owner := t.owner(); !owner.IsZero() {
+		m.Actor = owner[:]
+	}
+	m.Group = t.group()
+	return c.fillArgs(m, o)
 }
 
 // fillArgs gives m the argument values.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weftrun/weft/internal/actor"
@@ -39,6 +40,7 @@ type Node struct {
 	running sync.WaitGroup // goroutines that the node started
 	ending  sync.Once
 	quiet   chan struct{} // closed when nothing of the node is left
+	packs   atomic.Uint32 // numbers packs
 
 	gate gate // the session server's
 

@@ -36,7 +36,8 @@ func (e *ReservationError) Error() string {
 // FullError says that there is no room for an object in memory or on disk.
 type FullError struct {
 	Node    id.Node
-	Task    id.Task
+	Task    id.Task // zero if a driver asked
+	Job     id.Job
 	Path    string // of the spill disk
 	Asked   int64
 	Limit   int64 // of the store, bytes
@@ -47,8 +48,8 @@ type FullError struct {
 
 func (e *FullError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "store: no room for %d bytes of task %v on node %v: %d of %d bytes of memory are in use and cannot move, and no fallback file in %s: %v",
-		e.Asked, e.Task, e.Node, e.Used, e.Limit, e.Path, e.Cause)
+	fmt.Fprintf(&b, "store: no room for %d bytes of %s on node %v: %d of %d bytes of memory are in use and cannot move, and no fallback file in %s: %v",
+		e.Asked, e.who(), e.Node, e.Used, e.Limit, e.Path, e.Cause)
 	for i, h := range e.Holders {
 		sep := "; "
 		if i == 0 {
@@ -62,6 +63,14 @@ func (e *FullError) Error() string {
 	}
 	b.WriteString("; release objects, raise the store's limit, or make room on the disk")
 	return b.String()
+}
+
+// who asked for room.
+func (e *FullError) who() string {
+	if e.Task.IsZero() {
+		return fmt.Sprintf("the driver of job %v", e.Job)
+	}
+	return fmt.Sprintf("task %v", e.Task)
 }
 
 func (e *FullError) Unwrap() error { return e.Cause }

@@ -281,7 +281,7 @@ func (s *Store) fullError(r *reservation) error {
 	if s.cfg.Disk != nil {
 		path = s.cfg.Disk.Path()
 	}
-	return &FullError{Node: s.cfg.Node, Task: r.req.Task, Path: path, Asked: r.req.Size,
+	return &FullError{Node: s.cfg.Node, Task: r.req.Task, Job: r.req.Job, Path: path, Asked: r.req.Size,
 		Limit: s.pool.Limit(), Used: s.machine.Used(), Holders: s.holders(topHolders), Cause: errors.Join(r.err, s.diskErr)}
 }
 

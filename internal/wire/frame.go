@@ -12,6 +12,10 @@ import (
 // MaxFrame bounds what a frame's length field may say: the kind and the body.
 const MaxFrame = 64 << 20
 
+// MaxInline is how many bytes of values one message has; further ones go through
+// shared memory, as those do that are large by themselves.
+const MaxInline = MaxFrame / 4
+
 // headerSize is the length field's.
 const headerSize = 4
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -113,21 +114,36 @@ func (n *node) resident() (int64, error) {
 	return 0, errors.New("the node is gone")
 }
 
-// shared is how much shared memory the node's slabs take, as the kernel counts it.
+// shared is how much shared memory the node's slabs take, as the kernel counts it:
+// the sum over its slabs at one moment, which is when looking at all of them twice
+// says the same. Pages that go from one to another are not counted twice. It is 0
+// if they do not keep still.
 func (n *node) shared() int64 {
-	total := int64(0)
+	before, _ := n.slabs()
+	for range 10 {
+		now, total := n.slabs()
+		if maps.Equal(before, now) {
+			return total
+		}
+		before = now
+	}
+	return 0
+}
+
+// slabs is what each of the node's slabs takes, by inode, one after the other.
+func (n *node) slabs() (sizes map[uint64]int64, total int64) {
 	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", n.cmd.Process.Pid))
-	seen := map[uint64]bool{}
+	sizes = map[uint64]int64{}
 	for _, fd := range fds {
 		var st unix.Stat_t
 		target, err := os.Readlink(fd)
-		if err != nil || !strings.HasPrefix(target, "/memfd:") || unix.Stat(fd, &st) != nil || seen[st.Ino] {
+		if err != nil || !strings.HasPrefix(target, "/memfd:") || unix.Stat(fd, &st) != nil || sizes[st.Ino] > 0 {
 			continue
 		}
-		seen[st.Ino] = true
-		total += st.Blocks * 512
+		sizes[st.Ino] = st.Blocks * 512
+		total += sizes[st.Ino]
 	}
-	return total
+	return sizes, total
 }
 
 // heap is how many bytes live on the node's Go heap, after a collection.

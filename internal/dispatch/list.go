@@ -46,6 +46,26 @@ func (m *Machine) Stats() Stats {
 // Running returns how many leases compute: have a task that does not wait.
 func (m *Machine) Running() int { return m.running }
 
+// Next appends the first n tasks, at most, that wait for their turn on leases such
+// as l.
+func (m *Machine) Next(l Lease, n int, tasks []id.Task) []id.Task {
+	lease := m.leases.get(l)
+	if lease == nil {
+		return tasks
+	}
+	for i := range lease.q.lanes {
+		for c := lease.q.lanes[i].fifo.first; c != nil; c = c.next {
+			for _, e := range c.at[c.head:c.tail] {
+				if n--; n < 0 {
+					return tasks
+				}
+				tasks = append(tasks, e.task)
+			}
+		}
+	}
+	return tasks
+}
+
 // Queued returns how many tasks wait for a lease.
 func (m *Machine) Queued() int { return m.queued }
 

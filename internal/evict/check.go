@@ -135,7 +135,7 @@ func (s *story) add(at time.Duration, r record) {
 
 var kindNames = map[Kind]string{
 	Reserve: "reserve", NoMemory: "no-memory", FallbackDone: "fallback-done", FallbackFailed: "fallback-failed",
-	Abort: "abort", Seal: "seal", Pin: "pin", Unpin: "unpin", Free: "free", Promote: "promote", Demote: "demote",
+	Abort: "abort", Seal: "seal", Pin: "pin", Unpin: "unpin", Free: "free", Promote: "promote", Demote: "demote", Prefetch: "prefetch",
 	SpillDone: "spill-done", SpillFailed: "spill-failed", Restored: "restored", RestoreNoMemory: "restore-no-memory",
 	RestoreFailed: "restore-failed", Target: "target", Tick: "tick",
 	Grant: "-> grant", Fallback: "-> fallback", Fail: "-> fail", Release: "-> release", Drop: "-> drop",

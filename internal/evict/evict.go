@@ -30,7 +30,8 @@
 // too, the reservation fails. What releases something is never made to wait.
 //
 // A reader of a spilled object never waits for room: the object is restored if
-// that takes nothing from a producer, and otherwise read where it is.
+// that takes nothing from a producer, and otherwise read where it is. Whoever
+// finds no room has the machine spill ahead, so that the next ones do.
 package evict
 
 import (
@@ -58,6 +59,7 @@ const (
 	Free                            // Object: nothing refers to it any more
 	Promote                         // Object: a secondary copy became the primary one
 	Demote                          // Object: a hint that it will not be used soon
+	Prefetch                        // Object: a hint that it will: answered by Restore if there is room
 	SpillDone                       // Object: a copy is on disk
 	SpillFailed                     // Object: the disk refused it
 	Restored                        // Object: it is in memory again

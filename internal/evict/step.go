@@ -73,7 +73,9 @@ func (m *Machine) applyObject(now time.Duration, i int32, ev *Event) bool {
 	e := &m.entries[i]
 	switch ev.Kind {
 	case Pin:
-		return m.pin(i)
+		return m.pin(now, i)
+	case Prefetch:
+		return m.prefetch(now, i)
 	case Unpin:
 		return m.unpin(now, i)
 	case Free:
@@ -160,24 +162,48 @@ func (m *Machine) seal(now time.Duration, i int32, ev *Event) bool {
 
 // pin counts a reader. One of a spilled object has it restored if there is room
 // that no producer waits for, or else served from the file.
-func (m *Machine) pin(i int32) bool {
+func (m *Machine) pin(now time.Duration, i int32) bool {
 	e := &m.entries[i]
 	if e.doomed && e.pins == 0 {
 		return false
 	}
 	m.delist(i)
 	e.pins++
-	if e.state != Spilled {
+	if e.state == Spilled && !m.restore(now, i) {
+		e.state = Mapped
+		m.emit(MapFile, i)
+	}
+	return true
+}
+
+// prefetch brings a spilled object back, or has one in memory stay there longer.
+func (m *Machine) prefetch(now time.Duration, i int32) bool {
+	e := &m.entries[i]
+	switch {
+	case e.doomed:
+		return false
+	case e.state == Resident:
+		m.delist(i)
+		m.enlist(i)
 		return true
 	}
-	if len(m.waiting) == 0 && m.makeRoom(e.bytes) {
-		e.state = Restoring
-		m.used += e.bytes
-		m.emit(Restore, i)
-		return true
+	return e.state == Spilled && m.restore(now, i)
+}
+
+// restore begins to bring a spilled object back if there is room that no
+// producer waits for.
+func (m *Machine) restore(now time.Duration, i int32) bool {
+	e := &m.entries[i]
+	if len(m.waiting) > 0 {
+		return false
 	}
-	e.state = Mapped
-	m.emit(MapFile, i)
+	m.pressure = max(m.pressure, now+m.cfg.Patience)
+	if !m.makeRoom(e.bytes) {
+		return false
+	}
+	e.state = Restoring
+	m.used += e.bytes
+	m.emit(Restore, i)
 	return true
 }
 

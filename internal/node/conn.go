@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -525,6 +526,41 @@ func (n *Node) execute(t *task, begun bool) {
 		t.readers++
 	}
 	s.send(n, o)
+	if slices.ContainsFunc(o.args, func(e *object) bool { return e.at }) {
+		n.readAhead(t)
+	}
+}
+
+// aheadTasks is how many of the tasks that come after one have their arguments
+// brought back from disk while it runs, aheadShare the part of the store that
+// these may take.
+const (
+	aheadTasks = 4
+	aheadShare = 8
+)
+
+// readAhead has the disk work for the tasks that come after t.
+func (n *Node) readAhead(t *task) {
+	var next [aheadTasks]id.Task
+	var objects []id.Object
+	room := n.cfg.StoreBytes / aheadShare
+	for _, tid := range n.dispatch.Next(t.lease, aheadTasks, next[:0]) {
+		t := n.task(tid)
+		if t == nil || t.enc == nil {
+			continue
+		}
+		for i := range t.enc.args {
+			e := n.objects[t.enc.args[i].obj]
+			if e == nil || !e.at || e.size > room {
+				continue
+			}
+			room -= e.size
+			objects = append(objects, e.id)
+		}
+	}
+	if len(objects) > 0 {
+		n.later(func() { n.store.Prefetch(objects...) })
+	}
 }
 
 // pushValue queues the value of a ready object.

@@ -209,6 +209,18 @@ func (s *Store) Free(o id.Object) { s.tell(evict.Free, o) }
 // Promote makes a secondary copy the primary one: it is spilled, not dropped.
 func (s *Store) Promote(o id.Object) { s.tell(evict.Promote, o) }
 
+// Prefetch hints that objects will be read soon: those on disk are brought back
+// in this order, as far as there is room.
+func (s *Store) Prefetch(list ...id.Object) {
+	s.mu.Lock()
+	defer s.unlock()
+	for _, o := range list {
+		if obj := s.objects[o]; obj != nil && !obj.loading && !s.closed {
+			s.step(evict.Event{Kind: evict.Prefetch, Object: o})
+		}
+	}
+}
+
 // Demote hints that an object will not be used soon.
 func (s *Store) Demote(o id.Object) { s.tell(evict.Demote, o) }
 

@@ -56,7 +56,7 @@ func (m *Machine) Reservation(r Res) State { return m.entries[m.byRes[r]].state 
 
 // Check reports a broken invariant.
 func (m *Machine) Check() error {
-	var used, spilling, waiting int64
+	var used, spilling, waiting, copied int64
 	var inList [listCount]int64
 	for i := range m.entries {
 		e := &m.entries[i]
@@ -65,6 +65,9 @@ func (m *Machine) Check() error {
 		}
 		if e.state.inMemory() {
 			used += e.bytes
+			if e.disk {
+				copied += e.bytes
+			}
 		}
 		if e.state == Spilling {
 			spilling += e.bytes
@@ -77,6 +80,9 @@ func (m *Machine) Check() error {
 	if used != m.used || spilling != m.spillingBytes || waiting != m.waitingBytes {
 		return fmt.Errorf("evict: used %d, spilling %d, waiting %d; entries sum to %d, %d, %d",
 			m.used, m.spillingBytes, m.waitingBytes, used, spilling, waiting)
+	}
+	if copied != m.copied {
+		return fmt.Errorf("evict: %d bytes are on disk too; entries sum to %d", m.copied, copied)
 	}
 	if m.used > m.cfg.Limit {
 		return fmt.Errorf("evict: used %d over the limit %d", m.used, m.cfg.Limit)

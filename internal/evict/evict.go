@@ -31,7 +31,9 @@
 //
 // A reader of a spilled object never waits for room: the object is restored if
 // that takes nothing from a producer, and otherwise read where it is. Whoever
-// finds no room has the machine spill ahead, so that the next ones do.
+// finds no room has the machine spill ahead, so that the next ones do. What was
+// brought back and read once goes before anything else: whoever reads more than
+// memory holds, from end to end, must not push out what comes later.
 package evict
 
 import (
@@ -78,7 +80,7 @@ const (
 	Drop                      // Object: this secondary copy is gone; free its memory, tell its owner
 	Evict                     // Object: free its memory, it is on disk
 	Spill                     // Object, Batch: write it; answer SpillDone or SpillFailed
-	Restore                   // Object: bring it back to memory; answer Restored, RestoreNoMemory or RestoreFailed
+	Restore                   // Object: bring it back to memory, under the next Pin, which reads nothing; answer Restored, RestoreNoMemory or RestoreFailed
 	MapFile                   // Object: serve its readers from its file
 )
 
@@ -153,6 +155,9 @@ type entry struct {
 	secondary bool
 	disk      bool // a copy is in a file
 	doomed    bool // freed, but still pinned or being moved
+	restored  bool // it was spilled and came back
+	loader    bool // the next pin is that of who restores it
+	reads     uint8
 	pins      int32
 	prev      int32
 	next      int32
@@ -180,6 +185,7 @@ type Machine struct {
 	clock   int64   // virtual time, in bytes granted, of the fairness among jobs
 
 	used, waitingBytes, spillingBytes int64
+	copied                            int64 // in memory and on disk too, pinned or not
 
 	batch    uint32
 	pressure time.Duration // until then spill ahead of demand

@@ -53,6 +53,9 @@ func (m *Machine) makeRoom(bytes int64) bool {
 func (m *Machine) drop(i int32) {
 	m.delist(i)
 	m.used -= m.entries[i].bytes
+	if m.entries[i].disk {
+		m.copied -= m.entries[i].bytes
+	}
 	m.emit(Drop, i)
 	m.forget(i)
 }
@@ -61,20 +64,21 @@ func (m *Machine) evict(i int32) {
 	m.delist(i)
 	e := &m.entries[i]
 	m.used -= e.bytes
+	m.copied -= e.bytes
 	e.state = Spilled
 	m.emit(Evict, i)
 }
 
 // spillAhead keeps the disk writing while producers wait, and for a while
 // after, until two batches are free, so that they find room without waiting.
-// It also brings use down to the target.
+// It also brings use down to the target. What readers have pinned will be free
+// again if it is on disk too: nothing is written ahead for their sake.
 func (m *Machine) spillAhead(now time.Duration) {
-	ahead := int64(0)
+	over := m.used + m.waitingBytes - m.lists[secondary].bytes - m.spillingBytes - m.target
+	need := over - m.lists[clean].bytes
 	if now < m.pressure {
-		ahead = 2 * m.cfg.Batch
+		need = max(need, over+2*m.cfg.Batch-m.copied)
 	}
-	free := m.lists[secondary].bytes + m.lists[clean].bytes + m.spillingBytes
-	need := m.used + m.waitingBytes + ahead - free - m.target
 	for need > 0 && m.spillingBytes <= m.cfg.Batch && now >= m.retry && m.lists[dirty].head != 0 {
 		need -= m.spillBatch()
 	}

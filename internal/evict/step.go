@@ -169,6 +169,11 @@ func (m *Machine) pin(now time.Duration, i int32) bool {
 	}
 	m.delist(i)
 	e.pins++
+	if e.loader {
+		e.loader = false
+	} else {
+		e.reads = min(e.reads+1, 2)
+	}
 	if e.state == Spilled && !m.restore(now, i) {
 		e.state = Mapped
 		m.emit(MapFile, i)
@@ -197,12 +202,14 @@ func (m *Machine) restore(now time.Duration, i int32) bool {
 	if len(m.waiting) > 0 {
 		return false
 	}
-	m.pressure = max(m.pressure, now+m.cfg.Patience)
 	if !m.makeRoom(e.bytes) {
+		m.pressure = max(m.pressure, now+m.cfg.Patience)
 		return false
 	}
-	e.state = Restoring
+	e.state, e.restored, e.loader = Restoring, true, true
+	e.reads = uint8(min(e.pins, 1))
 	m.used += e.bytes
+	m.copied += e.bytes
 	m.emit(Restore, i)
 	return true
 }
@@ -218,10 +225,15 @@ func (m *Machine) unpin(now time.Duration, i int32) bool {
 	if e.state == Mapped {
 		e.state = Spilled
 	}
-	if !m.freeIfIdle(now, i) && e.state == Resident {
-		m.enlist(i)
-		m.moved(now)
+	if m.freeIfIdle(now, i) || e.state != Resident {
+		return true
 	}
+	if e.restored && e.reads == 1 {
+		m.enlistFirst(i)
+	} else {
+		m.enlist(i)
+	}
+	m.moved(now)
 	return true
 }
 
@@ -234,6 +246,9 @@ func (m *Machine) freeIfIdle(now time.Duration, i int32) bool {
 	m.delist(i)
 	if e.state.inMemory() {
 		m.used -= e.bytes
+		if e.disk {
+			m.copied -= e.bytes
+		}
 	}
 	if e.disk {
 		m.retry = 0 // there is room on the disk
@@ -253,6 +268,7 @@ func (m *Machine) spillEnd(now time.Duration, i int32, ok bool) bool {
 	m.spillingBytes -= e.bytes
 	if ok {
 		e.disk = true
+		m.copied += e.bytes
 		m.moved(now)
 	} else {
 		m.retry = now + m.cfg.Patience
@@ -272,6 +288,7 @@ func (m *Machine) restoreEnd(now time.Duration, i int32, k Kind) bool {
 		e.state = Resident
 	} else {
 		m.used -= e.bytes
+		m.copied -= e.bytes
 		e.state = Spilled
 	}
 	if k == RestoreNoMemory && e.pins > 0 {

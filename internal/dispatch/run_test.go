@@ -37,6 +37,25 @@ func TestTaskRunsAtOnceAndReusesItsLease(t *testing.T) {
 	}
 }
 
+func TestNextOfALease(t *testing.T) {
+	d := drive(t, ready(1, 2))
+	s := newSpec(t, 1, "f", 1)
+	first := d.one(Event{Kind: Enqueue, Task: taskID(0), Spec: s}, Start)
+	for i := range 200 {
+		d.none(Event{Kind: Enqueue, Task: taskID(i + 1), Spec: s})
+	}
+	want := []id.Task{taskID(1), taskID(2), taskID(3)}
+	if got := d.m.Next(first.Lease, 3, nil); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := d.m.Next(first.Lease, 300, nil); len(got) != 200 || got[199] != taskID(200) {
+		t.Errorf("got %d tasks, want 200 in order", len(got))
+	}
+	if got := d.m.Next(first.Lease+1, 3, nil); got != nil {
+		t.Errorf("got %v of a lease that does not exist", got)
+	}
+}
+
 func TestPipelineDepthFollowsServiceTime(t *testing.T) {
 	for _, c := range []struct {
 		ran   time.Duration

@@ -27,7 +27,7 @@ type Stats struct {
 // Stats returns the machine's figures.
 func (m *Machine) Stats() Stats {
 	return Stats{Limit: m.cfg.Limit, Target: m.target, Used: m.used, Waiting: m.waitingBytes, Spilling: m.spillingBytes,
-		Secondary: m.lists[secondary].bytes, Clean: m.lists[clean].bytes, Dirty: m.lists[dirty].bytes,
+		Secondary: m.lists[secondary].bytes, Clean: m.lists[clean].bytes + m.lists[awaited].bytes, Dirty: m.lists[dirty].bytes,
 		Objects: len(m.objects), Producers: len(m.byRes), Stuck: m.stuck}
 }
 

@@ -129,6 +129,67 @@ func TestReaderOfSpilledObject(t *testing.T) {
 	h.step(Event{Kind: Reserve, Res: 3, Bytes: 60}, "evict 1", "grant 3") // on disk already
 }
 
+// back has object n, which is on disk, brought back: by a reader or ahead of one.
+func (h *hand) back(k Kind, n int, want ...string) {
+	h.t.Helper()
+	h.step(Event{Kind: k, Object: obj(n)}, append(want, fmt.Sprint("restore ", n))...)
+	h.step(Event{Kind: Pin, Object: obj(n)}) // of who restores it
+	h.step(Event{Kind: Restored, Object: obj(n)})
+	h.step(Event{Kind: Unpin, Object: obj(n)})
+}
+
+// onDisk makes n objects of 20 bytes which are on disk only.
+func (h *hand) onDisk(n int) {
+	h.t.Helper()
+	for i := range n {
+		h.put(i+1, 20)
+	}
+	h.m.Step(h.now, Event{Kind: Reserve, Res: 100, Bytes: 100}, nil)
+	for i := range n {
+		h.m.Step(h.now, Event{Kind: SpillDone, Object: obj(i + 1)}, nil)
+	}
+	h.step(Event{Kind: Abort, Res: 100})
+	h.now += time.Hour // nobody waited lately
+}
+
+func TestReadAhead(t *testing.T) {
+	h := &hand{t: t, m: New(Config{Limit: 100, Batch: 20})}
+	h.onDisk(5)
+	h.put(6, 40)
+	h.back(Prefetch, 1)
+	h.back(Prefetch, 2)
+	h.back(Prefetch, 3)
+	h.step(Event{Kind: Prefetch, Object: obj(4)}) // nothing that is awaited goes for it
+	h.step(Event{Kind: Pin, Object: obj(1)})
+	h.step(Event{Kind: Unpin, Object: obj(1)}) // it was read
+	h.back(Prefetch, 4, "evict 1")
+	h.back(Pin, 5, "evict 2") // for a reader it does
+}
+
+func TestWhatWasReadOnceGoesFirst(t *testing.T) {
+	h := newHand(t, 100)
+	h.onDisk(5)
+	h.put(6, 40)
+	for i := range 3 {
+		h.back(Pin, i+1)
+		h.step(Event{Kind: Unpin, Object: obj(i + 1)})
+	}
+	h.step(Event{Kind: Pin, Object: obj(3)}) // again
+	h.step(Event{Kind: Unpin, Object: obj(3)})
+	h.back(Pin, 4, "evict 2")
+	h.step(Event{Kind: Unpin, Object: obj(4)})
+	h.back(Pin, 5, "evict 4")
+}
+
+func TestReadingWritesNothing(t *testing.T) {
+	h := newHand(t, 100)
+	h.onDisk(3)
+	h.m.Step(h.now, Event{Kind: Free, Object: obj(3)}, nil)
+	h.put(4, 60)
+	h.back(Pin, 1)
+	h.step(Event{Kind: Pin, Object: obj(2)}, "restore 2") // no "spill 4", though the pins leave no room
+}
+
 func TestRestoreTakesNothingFromProducers(t *testing.T) {
 	h := newHand(t, 100)
 	h.put(1, 60)

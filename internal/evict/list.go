@@ -10,6 +10,7 @@ const (
 	noList    listID = iota
 	secondary        // copies whose primary is on another node
 	clean            // also on disk
+	awaited          // too, and brought back for somebody who has not read it yet
 	dirty            // in memory only
 	listCount
 )
@@ -26,6 +27,8 @@ func (m *Machine) listOf(e *entry) listID {
 		return noList
 	case e.secondary:
 		return secondary
+	case e.disk && e.restored && e.reads == 0:
+		return awaited
 	case e.disk:
 		return clean
 	}

@@ -12,7 +12,7 @@ func (m *Machine) pump(now time.Duration) {
 			m.place(i)
 			continue
 		}
-		if !m.makeRoom(e.bytes) {
+		if !m.makeRoom(e.bytes, awaited) {
 			m.pressure = now + m.cfg.Patience
 			break
 		}
@@ -34,17 +34,24 @@ func (m *Machine) grant(i int32) {
 }
 
 // makeRoom reports whether bytes fit, after giving up what costs nothing:
-// secondary copies and what is on disk too. It gives up nothing in vain.
-func (m *Machine) makeRoom(bytes int64) bool {
+// secondary copies and what is on disk too, and what is awaited only if upTo says
+// so. It gives up nothing in vain.
+func (m *Machine) makeRoom(bytes int64, upTo listID) bool {
 	over := m.used + bytes - m.target
-	if over > m.lists[secondary].bytes+m.lists[clean].bytes {
+	for l := secondary; l <= upTo; l++ {
+		over -= m.lists[l].bytes
+	}
+	if over > 0 {
 		return false
 	}
-	for ; over > 0; over = m.used + bytes - m.target {
-		if i := m.lists[secondary].head; i != 0 {
-			m.drop(i)
-		} else {
+	for m.used+bytes > m.target {
+		switch {
+		case m.lists[secondary].head != 0:
+			m.drop(m.lists[secondary].head)
+		case m.lists[clean].head != 0:
 			m.evict(m.lists[clean].head)
+		default:
+			m.evict(m.lists[awaited].head)
 		}
 	}
 	return true
@@ -75,7 +82,7 @@ func (m *Machine) evict(i int32) {
 // again if it is on disk too: nothing is written ahead for their sake.
 func (m *Machine) spillAhead(now time.Duration) {
 	over := m.used + m.waitingBytes - m.lists[secondary].bytes - m.spillingBytes - m.target
-	need := over - m.lists[clean].bytes
+	need := over - m.lists[clean].bytes - m.lists[awaited].bytes
 	if now < m.pressure {
 		need = max(need, over+2*m.cfg.Batch-m.copied)
 	}

@@ -145,6 +145,12 @@ func (s *shell) pin(t *rapid.T) {
 	}
 }
 
+func (s *shell) hint(t *rapid.T) {
+	if o, ok := s.any(t); ok {
+		s.step(Event{Kind: rapid.SampledFrom([]Kind{Prefetch, Demote}).Draw(t, "hint"), Object: o})
+	}
+}
+
 func (s *shell) unpin(t *rapid.T) {
 	if o, ok := s.any(t); ok && s.pins[o] > 0 {
 		s.pins[o]--
@@ -210,7 +216,7 @@ func TestMachineAgainstModel(t *testing.T) {
 			memory: map[id.Object]int64{}, disk: map[id.Object]bool{}, held: map[Res]int64{}, placed: map[Res]bool{},
 			jobOf: map[Res]id.Job{}, pins: map[id.Object]int{}, freed: map[id.Object]bool{}}
 		t.Repeat(map[string]func(*rapid.T){
-			"reserve": s.reserve, "seal": s.seal, "abort": s.abortWaiting, "pin": s.pin, "unpin": s.unpin,
+			"reserve": s.reserve, "seal": s.seal, "abort": s.abortWaiting, "pin": s.pin, "hint": s.hint, "unpin": s.unpin,
 			"free": s.free, "answer": s.answer, "wait": s.wait,
 		})
 		s.finish()

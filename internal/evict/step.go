@@ -174,7 +174,7 @@ func (m *Machine) pin(now time.Duration, i int32) bool {
 	} else {
 		e.reads = min(e.reads+1, 2)
 	}
-	if e.state == Spilled && !m.restore(now, i) {
+	if e.state == Spilled && !m.restore(now, i, awaited) {
 		e.state = Mapped
 		m.emit(MapFile, i)
 	}
@@ -192,17 +192,17 @@ func (m *Machine) prefetch(now time.Duration, i int32) bool {
 		m.enlist(i)
 		return true
 	}
-	return e.state == Spilled && m.restore(now, i)
+	return e.state == Spilled && m.restore(now, i, clean)
 }
 
 // restore begins to bring a spilled object back if there is room that no
-// producer waits for.
-func (m *Machine) restore(now time.Duration, i int32) bool {
+// producer waits for, when objects up to those of a list give way.
+func (m *Machine) restore(now time.Duration, i int32, upTo listID) bool {
 	e := &m.entries[i]
 	if len(m.waiting) > 0 {
 		return false
 	}
-	if !m.makeRoom(e.bytes) {
+	if !m.makeRoom(e.bytes, upTo) {
 		m.pressure = max(m.pressure, now+m.cfg.Patience)
 		return false
 	}

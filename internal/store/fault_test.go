@@ -263,3 +263,17 @@ func TestReadersShareOneRestore(t *testing.T) {
 	s.workers.done.Wait()
 	empty(t, s, 1)
 }
+
+func TestPrefetch(t *testing.T) {
+	s, _ := open(t, nil)
+	want := spilled(t, s)
+	s.Free(oid(2))
+	s.Prefetch(oid(1), oid(2), oid(7)) // one that is on disk, one that is gone, one that never was
+	s.workers.done.Wait()
+	at, ok, err := s.TryPin(1, oid(1))
+	if err != nil || !ok || at.Kind != InSlab || !bytes.Equal(at.Bytes, want) {
+		t.Errorf("after a prefetch: %v in memory, %v, kind %v", ok, err, at.Kind)
+	}
+	s.EndSession(1)
+	empty(t, s, 1)
+}

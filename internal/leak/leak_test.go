@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -217,6 +219,26 @@ func TestCheckWaits(t *testing.T) {
 
 // A descriptor that is closed and opened again, under another number, is the
 // same one.
+// What goes with the next garbage collection is no leak, however far that is.
+func TestCheckCollectsGarbage(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	snapshot := leak.Take()
+	fd, err := unix.MemfdCreate("garbage", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := new([16]int)
+	runtime.AddCleanup(owner, func(unmap func()) { unmap() }, mapShared(t, fd))
+	_ = unix.Close(fd)
+	if len(snapshot.Leaks()) == 0 {
+		t.Error("the mapping was not seen")
+	}
+	runtime.KeepAlive(owner)
+	if left := snapshot.Wait(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestSameDescriptorElsewhere(t *testing.T) {
 	first, err := os.Open("/dev/zero")
 	if err != nil {

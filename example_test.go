@@ -308,6 +308,15 @@ func ExampleError() {
 	// true
 }
 
+func ExampleRef_Stat() {
+	ctx, s := start()
+	defer s.Shutdown(ctx)
+	ref, _ := weft.Put(ctx, make([]byte, 1000))
+	st, err := ref.Stat(ctx)
+	fmt.Println(st.Size, st.Place, st.ByReference, err)
+	// Output: 1000 heap true <nil>
+}
+
 // Two sessions in one program: each has its own node.
 func ExampleSession_Context() {
 	ctx := context.Background()

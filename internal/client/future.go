@@ -25,6 +25,18 @@ type Encoded struct {
 	Pinned bool
 }
 
+// SizeOf is the size in bytes of a value by reference, if that is known without
+// encoding it.
+func SizeOf(v any) (size int64, known bool) {
+	switch v := v.(type) {
+	case []byte:
+		return int64(len(v)), true
+	case string:
+		return int64(len(v)), true
+	}
+	return 0, false
+}
+
 // Future is an object as one process sees it: its id, and its value once that
 // is here. A Ref in the root package is a pointer to a Future.
 //

@@ -72,22 +72,11 @@ func (s *stream) yield(c *client.TaskContext, v any) bool {
 	}
 	wanted := s.wanted(c)
 	if wanted {
-		n.made(s, client.Result{Val: v}, own.Return{Node: n.id, Size: sizeOf(v)})
+		size, _ := client.SizeOf(v)
+		n.made(s, client.Result{Val: v}, own.Return{Node: n.id, Size: size})
 	}
 	n.unlock()
 	return wanted
-}
-
-// sizeOf is what a value counts in a window of bytes: its size, if that is known
-// without encoding it.
-func sizeOf(v any) int64 {
-	switch v := v.(type) {
-	case []byte:
-		return int64(len(v))
-	case string:
-		return int64(len(v))
-	}
-	return 0
 }
 
 // wanted reports whether the items of the run c are.

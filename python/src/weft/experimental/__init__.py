@@ -1,0 +1,1 @@
+"""Parts whose shape may still change."""

@@ -1,0 +1,1 @@
+from ray.util import list_named_actors  # noqa: F401

@@ -1,0 +1,129 @@
+"""RuntimeEnv and its config: what is taken, what is refused, and how it is written down."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def env(load):
+    return load("runtime_env").RuntimeEnv
+
+
+@pytest.fixture(scope="module")
+def config(load):
+    return load("runtime_env").RuntimeEnvConfig
+
+
+def fields(env):
+    return {k: v for k, v in env.to_dict().items() if not k.startswith("_ray")}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({}, {}),
+        ({"env_vars": {"A": "1"}}, {"env_vars": {"A": "1"}}),
+        ({"env_vars": {}, "pip": []}, {}),
+        ({"working_dir": "."}, {"working_dir": "."}),
+        ({"working_dir": "s3://a/b.zip"}, {"working_dir": "s3://a/b.zip"}),
+        ({"working_dir": "gcs://p.zip"}, {"working_dir": "gcs://p.zip"}),
+        ({"py_modules": [".", "https://x/y.whl"]}, {"py_modules": [".", "https://x/y.whl"]}),
+        ({"pip": ["a", "b", "a"]}, {"pip": {"packages": ["a", "b"], "pip_check": False}}),
+        (
+            {"pip": {"packages": ["a"], "pip_version": "==20"}},
+            {"pip": {"packages": ["a"], "pip_version": "==20", "pip_check": False}},
+        ),
+        (
+            {"uv": ["a"]},
+            {"uv": {"packages": ["a"], "uv_check": False, "uv_pip_install_options": ["--no-cache"]}},
+        ),
+        (
+            {"uv": {"packages": ["a"]}},
+            {"uv": {"packages": ["a"], "uv_check": False, "uv_pip_install_options": ["--no-cache"]}},
+        ),
+        ({"conda": "name"}, {"conda": "name"}),
+        ({"conda": {"dependencies": ["pip"]}}, {"conda": {"dependencies": ["pip"]}}),
+        ({"image_uri": "x", "env_vars": {"A": "1"}}, {"image_uri": "x", "env_vars": {"A": "1"}}),
+        (
+            {"config": {"setup_timeout_seconds": -1}},
+            {"config": {"setup_timeout_seconds": -1, "eager_install": True, "log_files": []}},
+        ),
+        ({"plugin": {"a": 1}}, {"plugin": {"a": 1}}),
+    ],
+)
+def test_what_is_taken(env, given, kept):
+    assert fields(env(**given)) == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ({"env_vars": {"A": 1}}, TypeError, "the value 1 is of type"),
+        ({"env_vars": {1: "A"}}, TypeError, "the key 1 is of type"),
+        ({"env_vars": [1]}, TypeError, "Dict\\[str, str\\], got"),
+        ({"working_dir": 3}, TypeError, "must be a string"),
+        ({"working_dir": "s3://a/b"}, ValueError, "Only .zip"),
+        ({"working_dir": "foo://a"}, ValueError, "not a valid URI"),
+        ({"working_dir": "/no/such"}, ValueError, "not a valid path"),
+        ({"py_modules": "x"}, TypeError, "must be a list"),
+        ({"py_modules": ["/no"]}, ValueError, "not a valid path"),
+        ({"py_modules": [3]}, TypeError, "must be a string"),
+        ({"pip": 3}, TypeError, "str or List\\[str\\]"),
+        ({"pip": "/no.txt"}, ValueError, "not a valid file"),
+        ({"pip": {"packages": ["a"], "x": 1}}, ValueError, "can only have these fields"),
+        ({"pip": {"pip_check": True}}, ValueError, "must include field 'packages'"),
+        ({"pip": {"packages": ["a"], "pip_check": "x"}}, TypeError, "must be of type bool"),
+        ({"pip": {"packages": ["a"], "pip_version": 3}}, TypeError, "must be of type str"),
+        ({"uv": 3}, TypeError, "List\\[str\\], or dict"),
+        ({"uv": {"packages": 3}}, ValueError, "must be of type list"),
+        ({"pip": ["a"], "conda": "x"}, ValueError, "cannot be specified at the same time"),
+        ({"pip": ["a"], "uv": ["b"]}, ValueError, "cannot be specified at the same time"),
+        ({"conda": 3}, TypeError, "str or dict"),
+        ({"conda": "no.yaml"}, ValueError, "Can't find conda YAML"),
+        ({"container": {"image": "x"}, "pip": ["a"]}, ValueError, "'container' field"),
+        ({"image_uri": "x", "pip": ["a"]}, ValueError, "'image_uri' field"),
+        ({"excludes": "a"}, TypeError, "List\\[str\\]"),
+        ({"config": 3}, TypeError, "dict or RuntimeEnvConfig"),
+        ({"config": {"setup_timeout_seconds": 0}}, ValueError, "greater than zero"),
+        ({"config": {"setup_timeout_seconds": "a"}}, TypeError, "of type int"),
+        ({"config": {"eager_install": "x"}}, TypeError, "boolean"),
+        ({"config": {"log_files": [1]}}, TypeError, "must be a string"),
+    ],
+)
+def test_what_is_refused(env, given, error, text):
+    with pytest.raises(error, match=text):
+        env(**given)
+
+
+def test_files_are_read(env, tmp_path):
+    (tmp_path / "r.txt").write_text("a\nb\n")
+    (tmp_path / "e.yaml").write_text("dependencies: [pip]\n")
+    assert env(pip=str(tmp_path / "r.txt"))["pip"]["packages"] == ["a", "b"]
+    assert env(conda=str(tmp_path / "e.yaml"))["conda"] == {"dependencies": ["pip"]}
+
+
+def test_json_is_canonical_and_comes_back(env):
+    one = env(env_vars={"B": "1", "A": "2"}, config={"setup_timeout_seconds": 5})
+    two = env(config={"setup_timeout_seconds": 5}, env_vars={"A": "2", "B": "1"})
+    assert one.serialize() == two.serialize()
+    assert json.loads(one.serialize())["env_vars"] == {"A": "2", "B": "1"}
+    assert env.deserialize(one.serialize()) == one
+
+
+def test_setting_a_field_checks_it(env):
+    e = env(env_vars={"A": "1"})
+    e["working_dir"] = "s3://a/b.zip"
+    assert e.get("working_dir") == "s3://a/b.zip" and e.has_working_dir()
+    with pytest.raises(TypeError):
+        e["env_vars"] = {"A": 1}
+    assert e.env_vars() == {"A": "1"} and e.get("none", "d") == "d"
+
+
+def test_config_is_an_object(env, config):
+    c = env(config={"log_files": ["a"]}).get("config")
+    assert isinstance(c, config)
+    assert c.to_dict() == {"setup_timeout_seconds": 600, "eager_install": True, "log_files": ["a"]}
+    assert config.default_config() == config()

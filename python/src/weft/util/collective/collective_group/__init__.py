@@ -1,0 +1,1 @@
+"""Groups: what a backend implements."""

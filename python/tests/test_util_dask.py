@@ -39,7 +39,9 @@ def test_compute(dr):
 
 def test_plain_graph(dr):
     graph = {"a": 1, "b": (lambda x: x + 1, "a"), "c": (sum, ["a", "b"]), "d": "c"}
-    assert dr.ray_dask_get(graph, "c") == dr.ray_dask_get_sync(graph, "c") == 3
+    assert dr.ray_dask_get(graph, "c") == 3
+    if dr.__name__ != "ray.util.dask":  # Ray 2.60's raises TypeError
+        assert dr.ray_dask_get_sync(graph, "c") == 3
     assert dr.ray_dask_get(graph, ["a", ["b", "d"]]) == (1, (2, 3))
 
 

@@ -9,7 +9,6 @@ import (
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
-	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -41,9 +40,7 @@ type Remote struct {
 	requests map[uint64]chan any
 	err      error // why the session is over
 
-	templates sync.Map // *spec.Task -> uint32
-	numbers   uint32
-	tmplMu    sync.Mutex
+	templates templates
 
 	tidyMu sync.Mutex
 	drops  []id.Object // references that became garbage
@@ -236,21 +233,4 @@ func (r *Remote) Close(ctx context.Context) error {
 	r.running.Wait()
 	_ = r.side.Close()
 	return r.call.Close()
-}
-
-// template returns the number under which the node knows t, telling it first.
-func (r *Remote) template(t *spec.Task) uint32 {
-	if n, ok := r.templates.Load(t); ok {
-		return n.(uint32)
-	}
-	r.tmplMu.Lock()
-	defer r.tmplMu.Unlock()
-	if n, ok := r.templates.Load(t); ok {
-		return n.(uint32)
-	}
-	r.numbers++
-	n := r.numbers
-	r.out.queue(sessionv1.Kind_KIND_TEMPLATE, wire.TemplateToPB(n, t))
-	r.templates.Store(t, n)
-	return n
 }

@@ -37,6 +37,9 @@ func (r *Remote) Submit(ctx context.Context, c *Call) {
 // submit sends c; its returns are awaited from then on.
 func (r *Remote) submit(ctx context.Context, c *Call, kind sessionv1.Kind, request uint64) error {
 	s := submissions.Get().(*submission)
+	d := r.template(c.Spec)
+	defer d.release()
+	s.m.Template = d.number
 	err := r.fill(ctx, s, c)
 	if err == nil {
 		err = r.expect(c.Rets)
@@ -128,7 +131,7 @@ func (r *Remote) cancelWith(ctx context.Context, c *Call) (stop func() bool) {
 // fill makes a message of c. Large arguments are put first.
 func (r *Remote) fill(ctx context.Context, s *submission, c *Call) error {
 	m := &s.m
-	m.Template, m.Seq, m.Group = r.template(c.Spec), c.Task.Seq(), c.Group
+	m.Seq, m.Group = c.Task.Seq(), c.Group
 	if !c.Parent.IsZero() {
 		m.Parent, m.ParentAttempt = c.Parent[:], c.ParentAttempt
 	}

@@ -51,6 +51,38 @@ func TestCall(t *testing.T) {
 	runtime.KeepAlive(words)
 }
 
+// Options of their own for every call do not make the node remember ever more,
+// and equal ones are told once.
+func TestManyDescriptions(t *testing.T) {
+	n := newFakeNode(t)
+	n.worker()
+	d := n.driver()
+	for i := range 2*maxTemplates + 10 {
+		s := sealed(&spec.Task{Function: double.Name, Sig: double.Sig, Returns: 1, Priority: i})
+		c := call(t.Context(), d, s, double, Arg{Val: i})
+		if v := mustGet[int](t, &c.Fut1); v != 2*i {
+			t.Fatalf("call %d: got %d", i, v)
+		}
+	}
+	count := func() int {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.seen[sessionv1.Kind_KIND_TEMPLATE]
+	}
+	told := count()
+	for range 3 {
+		s := sealed(&spec.Task{Function: double.Name, Sig: double.Sig, Returns: 1, Priority: 2*maxTemplates + 9})
+		call(t.Context(), d, s, double, Arg{Val: 1})
+	}
+	mustGet[int](t, &call(t.Context(), d, taskOf(double), double, Arg{Val: 1}).Fut1)
+	if again := count(); again != told+1 {
+		t.Errorf("the node was told %d times more, want once, of the last", again-told)
+	}
+	if all := len(d.templates.all); all != maxTemplates {
+		t.Errorf("%d numbers are used, want %d", all, maxTemplates)
+	}
+}
+
 func TestErrorsOfTasks(t *testing.T) {
 	n := newFakeNode(t)
 	n.worker()

@@ -181,6 +181,16 @@ def test_queue_full_and_empty(load, make_queue):
     assert issubclass(mod.Empty, queue.Empty) and issubclass(mod.Full, queue.Full)
 
 
+def test_queue_with_no_time_at_all(load, make_queue):
+    mod = load("util.queue")
+    q = make_queue(1)
+    if mod.__name__ != "ray.util.queue":  # Ray finds the queue full, or empty, without looking
+        q.put(1, timeout=0)
+        assert q.get(timeout=0) == 1
+    with pytest.raises(mod.Empty):
+        q.get(timeout=0)
+
+
 def test_queue_checks_arguments(make_queue):
     q = make_queue()
     for wrong in (lambda: q.put(1, timeout=-1), lambda: q.get(timeout=-1), lambda: q.get_nowait_batch(-1)):

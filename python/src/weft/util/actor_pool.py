@@ -110,9 +110,7 @@ class ActorPool:
         return weft.get(self._take(key))
 
     def _take(self, key: Any) -> Any:
-        index = self._index_of.pop(key)
-        ref = self._ref_at.pop(index)
-        self._next_return = max(self._next_return, index + 1) if not self._ref_at else self._next_return
+        ref = self._ref_at.pop(self._index_of.pop(key))
         self._return_actor(self._actor_of.pop(key))
         return ref
 

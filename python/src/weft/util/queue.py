@@ -147,12 +147,16 @@ class _QueueActor:
         return self.queue.full()
 
     async def put(self, item: Any, timeout: Optional[float] = None) -> None:
+        if timeout == 0:  # wait_for would not even look
+            return await self.put_nowait(item)
         try:
             await asyncio.wait_for(self.queue.put(item), timeout)
         except asyncio.TimeoutError:
             raise Full from None
 
     async def get(self, timeout: Optional[float] = None) -> Any:
+        if timeout == 0:
+            return await self.get_nowait()
         try:
             return await asyncio.wait_for(self.queue.get(), timeout)
         except asyncio.TimeoutError:

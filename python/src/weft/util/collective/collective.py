@@ -166,7 +166,7 @@ def reducescatter(
 
 
 def send(tensor: Any, dst_rank: int, group_name: str = "default") -> None:
-    """Sends ``tensor`` to a process, whose recv calls get what this one sends in order."""
+    """Sends ``tensor`` to a process and returns once its recv has it; messages come in order."""
     as_array(tensor)
     group = get_group_handle(group_name)
     _check_rank(group, dst_rank)

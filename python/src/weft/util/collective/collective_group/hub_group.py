@@ -33,6 +33,11 @@ SMALL_BYTES = 32 << 10
 """Tensors up to this size travel with the call to the hub; for larger ones a ref does."""
 
 DEFAULT_TIMEOUT_MS = 30_000
+MAX_CONCURRENCY = 10_000
+"""Calls that may wait in a hub; a process of the group has one at a time."""
+
+_started: dict[str, Any] = {}
+# An actor ends with the handle it was created through, and whoever started the hub may leave the group before others.
 
 _REDUCE: dict[ReduceOp, Any] = {
     ReduceOp.SUM: np.add,
@@ -50,7 +55,7 @@ class Hub:
         self._declared = (world_size, ranks or {}, backend, timeout_ms)
         self._members: set[int] = set()
         self._rounds: dict[Any, _Round] = {}
-        self._mail: dict[Any, asyncio.Future[Any]] = {}
+        self._mail: dict[Any, _Box] = {}
 
     async def declared(self) -> tuple[int, dict[str, int], str, int]:
         """World size, ranks by the hex of actors' ids, backend and timeout of create_collective_group."""
@@ -82,15 +87,23 @@ class Hub:
         return [r.parts[i] for i in range(self._world_size)]
 
     async def post(self, key: Any, parts: Any) -> None:
-        self._box(key).set_result(parts)
+        """Leaves a message and waits until it was taken, so that no sender has more than one here."""
+        box = self._mail.setdefault(key, _Box())
+        box.parts.set_result(parts)
+        await box.taken.wait()
 
     async def take(self, key: Any) -> Any:
-        parts = await self._box(key)
+        box = self._mail.setdefault(key, _Box())
+        parts = await box.parts
         del self._mail[key]
+        box.taken.set()
         return parts
 
-    def _box(self, key: Any) -> asyncio.Future[Any]:
-        return self._mail.setdefault(key, asyncio.get_running_loop().create_future())
+
+class _Box:
+    def __init__(self) -> None:
+        self.parts: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.taken = asyncio.Event()
 
 
 class _Round:
@@ -112,11 +125,15 @@ def start_hub(
     backend: str = "GLOO",
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
 ) -> Any:
-    """The hub of a group, which is started if it is not there. It lives until the last process leaves."""
+    """The hub of a group, which is started if it is not there.
+
+    It lives until the last process leaves, or the one that started it ends.
+    """
     cls = weft.remote(Hub).options(
-        name=hub_name(group_name), get_if_exists=True, lifetime="detached", num_cpus=0, max_concurrency=1000
+        name=hub_name(group_name), get_if_exists=True, num_cpus=0, max_concurrency=MAX_CONCURRENCY
     )
-    return cls.remote(world_size, ranks, backend, timeout_ms)
+    hub = _started[group_name] = cls.remote(world_size, ranks, backend, timeout_ms)
+    return hub
 
 
 class HubGroup(BaseGroup):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -242,6 +243,33 @@ func meetWithSlot(ctx context.Context, t *testing.T) weft.Ref[int] {
 		t.Fatal(err)
 	}
 	return meet.Remote(ctx, m, weft.Resource("slot", 1))
+}
+
+// A method of a concurrency group that its actor does not have does not run.
+func TestUndefinedConcurrencyGroup(t *testing.T) {
+	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
+		ctx := c.Context()
+		m, arrived, leave := newMeeting(t)
+		if err := leave.set(); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []struct {
+			a    weft.Actor[tally]
+			want string
+		}{
+			{tallies.New(ctx, 1), "no concurrency groups"},
+			{tallies.New(ctx, 1, weft.ConcurrencyGroup("disk", 1), weft.ConcurrencyGroup("net", 1)), `["disk" "net"]`},
+		} {
+			_, err := tallyIO.Call(ctx, x.a, m)
+			if !errors.Is(err, weft.Invalid) || !strings.Contains(err.Error(), `"io"`) || !strings.Contains(err.Error(), x.want) {
+				t.Errorf("the call's error is %v, want code Invalid, \"io\" and %s", err, x.want)
+			}
+			equal(t, 2)(tallyAdd.Call(ctx, x.a, 1)) // those behind it go on
+		}
+		if n := arrived.count(); n != 0 {
+			t.Errorf("%d calls ran", n)
+		}
+	})
 }
 
 // Calls of one actor run at the same time if it says so: they meet.

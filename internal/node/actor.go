@@ -1,6 +1,10 @@
 package node
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/dispatch"
@@ -206,6 +210,25 @@ func (inst *instance) runnerOf(t *task) *runner {
 		return inst.groups[g]
 	}
 	return &inst.main
+}
+
+// groupError is why t's actor cannot run it: it has no such concurrency group.
+func (n *Node) groupError(t *task) *wire.Error {
+	g := t.group()
+	if g == "" {
+		return nil
+	}
+	info, known := n.actors.Get(t.actor)
+	if !known || info.Spec.Actor.Groups[g] > 0 {
+		return nil
+	}
+	has := "no concurrency groups"
+	if names := slices.Sorted(maps.Keys(info.Spec.Actor.Groups)); len(names) > 0 {
+		has = fmt.Sprintf("the concurrency groups %q", names)
+	}
+	return &wire.Error{Code: wire.Invalid, Op: t.spec.Name, Task: t.id, Node: n.id,
+		Message: fmt.Sprintf("the method is in concurrency group %q, and the actor has %s", g, has),
+		Hint:    fmt.Sprintf("create the actor with weft.ConcurrencyGroup(%q, n)", g)}
 }
 
 // group is the concurrency group of a method call.

@@ -131,9 +131,13 @@ func (n *Node) submit(t *task, ev *own.Event) error {
 	return nil
 }
 
-// spoiled reports whether an argument of t has failed; then so does t.
+// spoiled reports whether t cannot run because an argument has failed, or for
+// its concurrency group; then it ends with that error.
 func (n *Node) spoiled(t *task) bool {
 	err := n.argError(t)
+	if err == nil && t.spec.Kind == spec.KindMethod {
+		err = n.groupError(t)
+	}
 	if err != nil {
 		n.argFailed(t, err)
 	}

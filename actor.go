@@ -329,11 +329,12 @@ func (m *method) bind(h *handle) (*spec.Task, error) {
 	t := m.def
 	t.Job = h.sess.Info().Job
 	t.MaxRetries = h.retries
-	if err := t.Seal(); err != nil {
+	sealed, err := m.intern(&t)
+	if err != nil {
 		return nil, err
 	}
-	h.methods.Store(m, &t)
-	return &t, nil
+	h.methods.Store(m, sealed)
+	return sealed, nil
 }
 
 // prepare makes the Call of m on h with args.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/weftrun/weft/internal/client"
@@ -15,9 +17,19 @@ import (
 // function is the untyped core of every registered function: what it is, its
 // default options, and the description of its calls in the last session used.
 type function struct {
-	fn   *client.Function
-	def  spec.Task
-	last atomic.Pointer[boundSpec]
+	fn       *client.Function
+	def      spec.Task
+	last     atomic.Pointer[boundSpec]
+	variants atomic.Pointer[[]variant] // of the description, the latest last
+}
+
+// maxVariants bounds what a function keeps of options given to single calls.
+const maxVariants = 32
+
+// variant is a description as options made it, and sealed.
+type variant struct {
+	raw    spec.Task
+	sealed *spec.Task
 }
 
 // boundSpec is a function's default description within one session.
@@ -77,13 +89,54 @@ func (c *function) specFor(s client.Session, opts []TaskOption) (*spec.Task, err
 			return nil, &Error{Code: Invalid, Op: t.Function, Message: err.Error()}
 		}
 	}
-	if err := t.Seal(); err != nil {
+	sealed, err := c.intern(&t)
+	if err != nil {
 		return nil, &Error{Code: Invalid, Op: t.Function, Message: err.Error()}
 	}
 	if len(opts) == 0 {
-		c.last.Store(&boundSpec{s, &t})
+		c.last.Store(&boundSpec{s, sealed})
 	}
-	return &t, nil
+	return sealed, nil
+}
+
+// intern seals t, or returns what an equal one became before: a session tells
+// the node each description once, and may tell it only so many.
+func (c *function) intern(t *spec.Task) (*spec.Task, error) {
+	if sealed := c.interned(t); sealed != nil {
+		return sealed, nil
+	}
+	sealed := *t
+	if err := sealed.Seal(); err != nil {
+		return nil, err
+	}
+	if t.Actor != nil && t.Actor.Name != "" {
+		return &sealed, nil // a name has one, and its namespace is still to come
+	}
+	for {
+		old, kept := c.variants.Load(), []variant(nil)
+		if old != nil {
+			kept = (*old)[max(0, len(*old)-maxVariants+1):]
+		}
+		latest := append(slices.Clone(kept), variant{*t, &sealed})
+		if c.variants.CompareAndSwap(old, &latest) {
+			return &sealed, nil
+		}
+	}
+}
+
+// interned is what an equal description became, or nil.
+func (c *function) interned(t *spec.Task) *spec.Task {
+	vs := c.variants.Load()
+	if vs == nil {
+		return nil
+	}
+	for i := range *vs {
+		v := &(*vs)[i]
+		if v.raw.Name == t.Name && v.raw.Strategy == t.Strategy && reflect.DeepEqual(&v.raw, t) {
+			return v.sealed
+		}
+	}
+	return nil
 }
 
 // prepare makes the Call that ctx, args and opts describe, without its returns.

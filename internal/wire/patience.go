@@ -26,7 +26,11 @@ type Patience struct {
 	// Limit is how long to look; 0 is never.
 	Limit  time.Duration
 	credit int
+	dozing [1]unix.PollFd // what Doze waits for
 }
+
+// dozeFor bounds Doze, in ms: the scheduler may leave it a processor for that long.
+const dozeFor = 1
 
 const (
 	patienceFull  = 16
@@ -50,6 +54,20 @@ func (p *Patience) Look(ready func() bool) bool {
 		}
 		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	}
+}
+
+// Doze waits until fd is readable, for a millisecond at most, and reports whether
+// it is. It keeps its thread, which the kernel wakes directly: through the
+// runtime's poller a message costs two more system calls and often a second
+// thread's wake-up. Whoever gets false parks, so that an idle lane has no thread.
+// Like Look it does nothing with GOMAXPROCS 1: other goroutines would wait for it.
+func (p *Patience) Doze(fd int) bool {
+	if p.Limit <= 0 || runtime.GOMAXPROCS(0) == 1 {
+		return false
+	}
+	p.dozing[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	n, err := unix.Poll(p.dozing[:], dozeFor)
+	return err == nil && n > 0
 }
 
 // Slept tells how long the wait was after all.

@@ -12,7 +12,7 @@ import (
 )
 
 // Socket is a program's end of a lane: a stream socket whose reader may look
-// for the next message before it sleeps. One goroutine at a time reads and any
+// for the next message, and then wait a moment with its thread, before it parks. One goroutine at a time reads and any
 // number write; Close ends both.
 type Socket struct {
 	fd       int
@@ -90,6 +90,10 @@ func (s *Socket) Read(b []byte) (int, error) {
 		return s.result()
 	}
 	start := time.Now()
+	if s.patience.Doze(s.fd) && s.receive() {
+		s.patience.Slept(time.Since(start))
+		return s.result()
+	}
 	for {
 		if err := s.parking.Wait(); err != nil {
 			if errors.Is(err, os.ErrClosed) {

@@ -115,6 +115,30 @@ func TestPatience(t *testing.T) {
 	check("after a long sleep", p.Look(soon), false)
 }
 
+// A reader keeps its thread for a message that is there or comes, not for one that
+// does not, and not where others have only that thread.
+func TestDoze(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	a, b := socketPair(t, 0)
+	p := Patience{Limit: PollFor}
+	if p.Doze(b.FD()) {
+		t.Error("woken by nothing")
+	}
+	if _, err := a.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if !p.Doze(b.FD()) {
+		t.Error("not woken by a message")
+	}
+	if never := (Patience{}); never.Doze(b.FD()) {
+		t.Error("dozed without patience")
+	}
+	runtime.GOMAXPROCS(1)
+	if p.Doze(b.FD()) {
+		t.Error("dozed with the only processor")
+	}
+}
+
 // The round trip of a small message between two goroutines, each with a thread.
 func BenchmarkSocketRoundTrip(b *testing.B) {
 	for name, pollFor := range map[string]time.Duration{"sleep": 0, "look": PollFor} {

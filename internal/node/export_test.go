@@ -42,6 +42,44 @@ func (n *Node) Starving() (starving int) {
 // StoreTarget is how much memory the store may use for now.
 func (n *Node) StoreTarget() int64 { return n.store.Stats().Policy.Target }
 
+// EndDriver ends the session of a driver, as its connection's end does, and
+// returns how many tasks were there before the lock was first taken for it and
+// each time that it was released.
+func (n *Node) EndDriver() (tasks []int) {
+	count := func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		tasks = append(tasks, len(n.tasks))
+	}
+	var driver *session
+	n.mu.Lock()
+	for _, s := range n.sessions {
+		if s.worker == nil {
+			driver = s
+		}
+	}
+	n.mu.Unlock()
+	count()
+	more := n.beginEnd(driver)
+	count()
+	for ; more; count() {
+		n.lock()
+		more = n.endTasks(driver)
+		n.unlock()
+	}
+	return tasks
+}
+
+// EndedAtOnce is how many tasks end in one critical section.
+const EndedAtOnce = endedAtOnce
+
+// Tasks is how many tasks the node has.
+func (n *Node) Tasks() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.tasks)
+}
+
 // Left names the tables in which something is left; "" if nothing is.
 func (n *Node) Left() string {
 	var left strings.Builder

@@ -77,7 +77,9 @@ func (h *handler) BatchEnd() {
 // Closed implements proto.Handler.
 func (h *handler) Closed(error) {
 	h.n.leave()
-	h.n.endSession(h.s)
+	if h.n.beginEnd(h.s) { // other sessions' messages come on this goroutine
+		h.n.spawnHere(func() { h.n.endRest(h.s) })
+	}
 }
 
 // Template implements proto.Handler.

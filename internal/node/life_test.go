@@ -58,6 +58,33 @@ func TestCloseByMany(t *testing.T) {
 	}
 }
 
+// A driver with many tasks ends in many short critical sections, and all of it.
+func TestSessionOfManyTasksEnds(t *testing.T) {
+	const many = 4 * node.EndedAtOnce
+	socket, n := startNode(t, node.Config{Resources: map[string]float64{"CPU": 1}})
+	s, err := weft.Init(context.Background(), weft.Address(socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.Context(context.Background()), patience)
+	defer cancel()
+	for i := range many {
+		nap.Remote(ctx, i)
+	}
+	until(ctx, t, "the tasks", func() bool { return n.Tasks() == many })
+	steps := n.EndDriver()
+	for i, left := range steps[1:] {
+		if gone := steps[i] - left; gone > node.EndedAtOnce {
+			t.Errorf("%d tasks ended in one critical section", gone)
+		}
+	}
+	if len(steps) < 4 {
+		t.Errorf("%d steps for %d tasks", len(steps), many)
+	}
+	_ = s.Shutdown(ctx) // says that the connection is gone
+	until(ctx, t, "an end of it all", func() bool { return n.Left() == "" })
+}
+
 // Who waits for a placement group is answered when the session ends.
 func TestSessionEndsBeforeAGroupHasItsResources(t *testing.T) {
 	for _, address := range []string{"", start(t, 1)} {

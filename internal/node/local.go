@@ -23,6 +23,7 @@ import (
 // when their id first leaves the process.
 type Local struct {
 	n    *Node
+	s    *session
 	info client.Info
 	seq  atomic.Uint64
 }
@@ -38,7 +39,7 @@ func (n *Node) Local() (*Local, error) {
 	}
 	if n.local == nil {
 		s := n.newSession()
-		n.local = &Local{n: n, info: client.Info{Node: n.id, Job: n.cfg.Job, Session: s.id, Embedded: true}}
+		n.local = &Local{n: n, s: s, info: client.Info{Node: n.id, Job: n.cfg.Job, Session: s.id, Embedded: true}}
 		s.job, s.namespace = n.cfg.Job, n.cfg.Namespace
 		n.jobs[s.job] = &job{id: s.job, session: s, started: time.Now()}
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerUp, Worker: inProcess, Class: dispatch.Class{Job: s.job}})
@@ -77,7 +78,7 @@ func (l *Local) task(c *client.Call) *task {
 func (l *Local) submit(t *task, now bool) error {
 	n := l.n
 	n.lock()
-	if n.closed {
+	if n.closed || l.s.ended {
 		n.mu.Unlock()
 		return errClosed()
 	}
@@ -210,7 +211,7 @@ func (l *Local) create(t *task) (id.Actor, error) {
 	n := l.n
 	n.lock()
 	defer n.unlock()
-	if n.closed {
+	if n.closed || l.s.ended {
 		return id.Actor{}, errClosed()
 	}
 	return n.createActor(t, n.sessions[t.session])

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -359,21 +360,58 @@ func (n *Node) unwant(s *session, m *sessionv1.Objects) error {
 	return err
 }
 
+// endedAtOnce is how many tasks of a session that ends are cancelled in one
+// critical section: a session may have a million, and others go on meanwhile.
+const endedAtOnce = 256
+
 // endSession takes everything back that a session had: references, pins,
 // reservations, handles, and, for a driver, its tasks, actors and groups.
 func (n *Node) endSession(s *session) {
+	if n.beginEnd(s) {
+		n.endRest(s)
+	}
+}
+
+// beginEnd ends s, if nobody has, but for tasks beyond the first few; it reports
+// whether there are such.
+func (n *Node) beginEnd(s *session) (more bool) {
 	n.lock()
 	defer n.unlock()
 	if s.ended {
-		return
+		return false
 	}
 	s.ended = true
-	driver := s.worker == nil
 	n.dropStreams(s)
 	n.stepActor(&actor.Event{Kind: actor.SessionEnd, Session: s.id})
-	n.stepOwn(&own.Event{Kind: own.SessionEnd, Session: s.id, Force: driver})
+	return n.endTasks(s)
+}
+
+// endRest is what beginEnd leaves. It takes a while, and others the lock.
+func (n *Node) endRest(s *session) {
+	for more := true; more; {
+		runtime.Gosched()
+		n.lock()
+		more = n.endTasks(s)
+		n.unlock()
+	}
+}
+
+// endTasks lets go of some of s's tasks. It reports whether there are more, and
+// forgets the session if not.
+func (n *Node) endTasks(s *session) (more bool) {
+	n.stepOwn(&own.Event{Kind: own.SessionEnd, Session: s.id, Force: s.worker == nil, N: endedAtOnce})
+	if n.own.HasSession(s.id) {
+		n.settle()
+		return true
+	}
+	n.dropSession(s)
+	return false
+}
+
+// dropSession forgets a session that has no tasks any more.
+func (n *Node) dropSession(s *session) {
 	n.removeGroupsOf(s.id)
-	if driver {
+	if s.worker == nil {
 		n.endJob(s)
 	}
 	n.settle()

@@ -182,15 +182,18 @@ func (m *Machine) stopMsg(msg *Msg) {
 }
 
 // sessionEnd drops what a session held; with force, a driver's, it cancels
-// what the session submitted.
-func (m *Machine) sessionEnd(n id.Session, force bool) {
+// what the session submitted. With a limit it does so for that many tasks, the
+// latest, and the session ends with the step that reaches the first.
+func (m *Machine) sessionEnd(n id.Session, force bool, limit int) {
 	s := m.sessions[n]
 	if s == nil {
 		m.highest = max(m.highest, n)
 		return
 	}
 	var tasks []*task
-	for t := s.head; t != nil; t = t.sesNext {
+	more := s.head
+	for t := s.head; t != nil && (limit == 0 || len(tasks) < limit); t = t.sesNext {
+		more = t.sesNext
 		tasks = append(tasks, t)
 		if force && !t.detached() { // the latest first: they wait for the others
 			m.todo = append(m.todo, work{op: opCancel, force: true, recursive: true, object: t.id.Return(0)})
@@ -200,6 +203,9 @@ func (m *Machine) sessionEnd(n id.Session, force bool) {
 	for _, t := range tasks {
 		s.unlink(t)
 		m.dropOwn(t)
+	}
+	if more != nil {
+		return
 	}
 	for _, o := range sortedObjects(s.holds) {
 		if obj := m.find(o); obj != nil {

@@ -18,7 +18,7 @@ const (
 	Share                           // Object, Session, Return: an Unshared object gets counted from now on
 	SendRef                         // Object, Node: a reference is about to travel to Node inside a message
 	Cancel                          // Task, Force, Recursive
-	SessionEnd                      // Session: its holds go; with Force (a driver) its tasks are cancelled too
+	SessionEnd                      // Session: its holds go; with Force (a driver) its tasks are cancelled too; N > 0: at most N of them, see HasSession
 	Consume                         // Task, N: a stream's consumer took N items: credit for its producer, in items and in their bytes
 	DropStream                      // Task: nobody will read the stream any more
 

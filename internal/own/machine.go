@@ -173,7 +173,7 @@ func (m *Machine) apply(ev *Event) {
 	case SessionStart:
 		m.session(ev.Session)
 	case SessionEnd:
-		m.sessionEnd(ev.Session, ev.Force)
+		m.sessionEnd(ev.Session, ev.Force, ev.N)
 	case Retire:
 		m.retire(ev.Task)
 	case CopyAdded:

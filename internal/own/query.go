@@ -328,3 +328,7 @@ func (m *Machine) Stats() Stats {
 		Borrowed: len(m.borrowed), Early: len(m.early), Sessions: len(m.sessions), Families: len(m.families),
 	}
 }
+
+// HasSession reports whether a session has not ended: after a SessionEnd of at
+// most N tasks, that there are more.
+func (m *Machine) HasSession(s id.Session) bool { return m.sessions[s] != nil }

@@ -70,8 +70,10 @@ type Stream interface {
 
 // ActorInfo is what a lookup by name finds.
 type ActorInfo struct {
-	Actor id.Actor
-	Class string
+	Actor    id.Actor
+	Class    string
+	Language string // "" is Go
+	Meta     []byte // what its class's language needs for a handle
 }
 
 // Room is memory for an object that is being written. It is for one goroutine.

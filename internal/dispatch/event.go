@@ -14,7 +14,8 @@ type Lease uint64
 type Class struct {
 	Job      id.Job
 	Env      uint64
-	Isolated bool // one lease at a time; otherwise leases share the process
+	Isolated bool   // one lease at a time; otherwise leases share the process
+	Language string // of its workers: "" is Go
 }
 
 // EventKind says which fields of an Event matter.

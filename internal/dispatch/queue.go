@@ -119,7 +119,7 @@ func (m *Machine) queueOf(now time.Duration, t *spec.Task, node id.Node) *queue 
 		return q
 	}
 	q := &queue{name: name, spec: t, job: m.jobOf(t.Job), create: t.Kind == spec.KindCreate, hpos: -1}
-	q.class = m.classOf(Class{Job: t.Job, Env: t.Env, Isolated: t.Isolated})
+	q.class = m.classOf(Class{Job: t.Job, Env: t.Env, Isolated: t.Isolated, Language: t.Language})
 	q.class.refs++
 	q.shape = m.shapeOf(t)
 	q.shape.refs++

@@ -31,6 +31,14 @@ func TestBreach(t *testing.T) {
 		{"a template that was not registered", "unknown template", func(d *rawDriver) {
 			d.send(sessionv1.Kind_KIND_SUBMIT, &sessionv1.Submit{Template: 9, Seq: id.Seq(d.session, 1)})
 		}},
+		{"a blob that is not what its hash says", "not that of its bytes", func(d *rawDriver) {
+			d.send(sessionv1.Kind_KIND_BLOB, &sessionv1.Blob{Hash: make([]byte, 32), Data: []byte("code")})
+		}},
+		{"a Python function that shares its process", "must be isolated", func(d *rawDriver) {
+			m := rawTemplate(1)
+			m.Language = wire.Python
+			d.send(sessionv1.Kind_KIND_TEMPLATE, m)
+		}},
 		{"an id used twice", "used twice", func(d *rawDriver) {
 			for range 2 {
 				d.send(sessionv1.Kind_KIND_PUT, &sessionv1.Put{Seq: id.Seq(d.session, 1), Value: &sessionv1.Value{Data: []byte("x")}})

@@ -251,7 +251,7 @@ func (h *handler) Lookup(m *sessionv1.Lookup) error {
 	}
 	return h.in(func() error {
 		info, err := h.n.lookup(h.s.id, namespace, name)
-		reply := &sessionv1.Found{Request: m.Request, Actor: info.Actor[:], Class: info.Class}
+		reply := &sessionv1.Found{Request: m.Request, Actor: info.Actor[:], Class: info.Class, Meta: info.Meta, Language: info.Language}
 		if err != nil {
 			reply = &sessionv1.Found{Request: m.Request, Error: wire.ErrorToPB(wire.AsError(err, wire.Internal))}
 		}

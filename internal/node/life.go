@@ -205,6 +205,7 @@ func (n *Node) welcomeDriver(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, 
 	}
 	s.attach(n, c)
 	j := &job{id: s.job, session: s, exe: exe, name: s.program, started: time.Now()}
+	j.speak(m)
 	n.jobs[s.job] = j
 	n.jobRecord(j, false)
 	n.events.Note(n.now, event.Record{Kind: event.JobStarted, Job: s.job}, s.program)

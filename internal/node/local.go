@@ -370,7 +370,12 @@ func (n *Node) lookup(s id.Session, namespace, name string) (client.ActorInfo, e
 	}
 	info, _ := n.actors.Get(a)
 	n.stepActor(&actor.Event{Kind: actor.Handle, Actor: a, Session: s, N: 1})
-	return client.ActorInfo{Actor: a, Class: info.Spec.Actor.Class}, nil
+	return actorInfo(a, info.Spec), nil
+}
+
+// actorInfo is what a lookup finds.
+func actorInfo(a id.Actor, t *spec.Task) client.ActorInfo {
+	return client.ActorInfo{Actor: a, Class: t.Actor.Class, Language: t.Language, Meta: t.Actor.Meta}
 }
 
 // Handle implements client.Session.

@@ -40,7 +40,11 @@ type job struct {
 	exe     *os.File // the driver's program; nil is this process's own
 	name    string
 	failure *wire.Error // of the last attempt to start a worker
-	started time.Time
+	blobs   blobs
+
+	python   string            // the interpreter of its Python workers
+	metadata map[string]string // what the driver says to its workers
+	started  time.Time
 }
 
 // spawn starts a worker process of the class.
@@ -50,7 +54,12 @@ func (n *Node) spawn(class dispatch.Class) {
 	n.workers[p.id] = p
 	j := n.jobs[class.Job]
 	s := worker.Spec{Path: "/proc/self/exe", Output: func(line []byte, stderr bool) { n.output(p, line, stderr) }}
-	if j != nil {
+	switch {
+	case j == nil:
+	case class.Language == wire.Python:
+		s.Path, s.Args = j.python, []string{j.python, "-m", "weft._worker"}
+		s.Hint = "the interpreter of the driver must find the package weft, and start without it failing"
+	default:
 		s.Exe, s.Args = j.exe, j.args()
 	}
 	n.spawnHere(func() {
@@ -145,8 +154,12 @@ func (n *Node) welcome(s *session) *sessionv1.Welcome {
 	n.ledger.open(&s.account)
 	w := &sessionv1.Welcome{Node: n.id[:], Job: s.job[:], Session: uint32(s.id), InlineLimit: inlineLimit, Build: n.cfg.Build,
 		SubmitCredit: uint64(s.account.left), PutCredit: uint64(s.account.puts), Overhead: taskOverhead, Requests: maxRequests}
+	w.Namespace = s.namespace
 	if s.worker != nil {
 		w.Worker = uint32(s.worker.id)
+		if j := n.jobs[s.job]; j != nil {
+			w.Metadata = j.metadata
+		}
 	}
 	return w
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/store"
@@ -18,6 +19,8 @@ func (n *Node) query(_ context.Context, what string, ids []byte) ([]byte, error)
 	case "resources":
 		free := n.dispatch.Free()
 		return json.Marshal(map[string]any{"total": n.total.Map(), "free": free.Map()})
+	case "named":
+		return json.Marshal(n.namedActors())
 	case "object":
 		o, err := wire.ReadObject(ids)
 		if err != nil {
@@ -26,6 +29,32 @@ func (n *Node) query(_ context.Context, what string, ids []byte) ([]byte, error)
 		return n.statObject(o)
 	}
 	return nil, &wire.Error{Code: wire.NotFound, Op: "query", Message: "there is nothing called " + what}
+}
+
+// namedActor is a row of the answer to "named".
+type namedActor struct {
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	Actor     string `json:"actor"`
+}
+
+// namedActors lists the living actors that have names, in the order of their ids.
+func (n *Node) namedActors() []namedActor {
+	const page = 256
+	rows := []namedActor{}
+	var after id.Actor
+	for {
+		infos := n.actors.List(after, page)
+		for _, info := range infos {
+			a := info.Spec.Actor
+			if after = info.Actor; a.Name != "" && info.State != actor.Dead {
+				rows = append(rows, namedActor{a.Name, a.Namespace, info.Actor.String()})
+			}
+		}
+		if len(infos) < page {
+			return rows
+		}
+	}
 }
 
 // statObject says how large a ready object is and where it is.

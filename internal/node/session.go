@@ -125,7 +125,10 @@ func (n *Node) createRemote(s *session, m *sessionv1.Submit, size int) error {
 		return &wire.Error{Code: wire.Protocol, Message: "create of something that is no actor"}
 	}
 	found, err := n.createActor(t, s)
-	reply := &sessionv1.Found{Request: m.Request, Actor: found[:], Class: t.spec.Actor.Class}
+	reply := &sessionv1.Found{Request: m.Request, Actor: found[:]}
+	if info, ok := n.actors.Get(found); ok {
+		reply.Class, reply.Meta, reply.Language = info.Spec.Actor.Class, info.Spec.Actor.Meta, info.Spec.Language
+	}
 	if err != nil {
 		reply = &sessionv1.Found{Request: m.Request, Error: wire.ErrorToPB(wire.AsError(err, wire.Internal))}
 	}

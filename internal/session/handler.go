@@ -13,6 +13,8 @@ type Handler interface {
 	WorkerHandler
 
 	Query(m *sessionv1.Query) error
+	Blob(m *sessionv1.Blob) error
+	Fetch(m *sessionv1.Fetch) error
 	// BatchEnd comes after the frames that one look at the sockets brought, and
 	// within long batches now and then: the time to write what they caused.
 	BatchEnd()

@@ -193,6 +193,8 @@ func (nop) Result(*sessionv1.Result) error       { return nil }
 func (nop) Item(*sessionv1.Item) error           { return nil }
 func (nop) Begun(*sessionv1.TaskRef) error       { return nil }
 func (nop) TakenBack(*sessionv1.TakenBack) error { return nil }
+func (nop) Blob(*sessionv1.Blob) error           { return nil }
+func (nop) Fetch(*sessionv1.Fetch) error         { return nil }
 func (nop) Query(*sessionv1.Query) error         { return nil }
 func (nop) BatchEnd()                            {}
 func (nop) Closed(error)                         {}

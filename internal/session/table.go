@@ -93,6 +93,8 @@ func newTable() *[256]entry {
 		sessionv1.Kind_KIND_TAKEN_BACK: handles(new(sessionv1.TakenBack), Handler.TakenBack).fromWorker().onSide(),
 
 		sessionv1.Kind_KIND_QUERY: handles(new(sessionv1.Query), Handler.Query),
+		sessionv1.Kind_KIND_BLOB:  handles(new(sessionv1.Blob), Handler.Blob),
+		sessionv1.Kind_KIND_FETCH: handles(new(sessionv1.Fetch), Handler.Fetch),
 	}
 }
 

@@ -44,6 +44,8 @@ type Task struct {
 	Name     string // what people see; defaults to Function
 	Function string // registered name
 	Sig      uint64 // hash of the argument and return types; with Function, the function's id
+	Language string // of the function: "" is Go, or "python"
+	Code     string // SHA-256 of the blob that the function is in, as bytes; "": it is found by its name
 
 	Returns int  // number of return values; 0 with Stream
 	Stream  bool // returns arrive one by one as they are made
@@ -80,6 +82,7 @@ type Actor struct {
 	Concurrency    int            // calls that may run at once; at least 1
 	Groups         map[string]int // concurrency groups and their limits
 	OutOfOrder     bool           // calls may run in any order
+	Meta           []byte         // what a handle that is found by name must know
 	MaxPending     int            // calls a caller may have outstanding; 0 is unbounded
 }
 
@@ -133,7 +136,7 @@ func (t *Task) Seal() error {
 		t.WindowBytes = cmp.Or(t.WindowBytes, DefaultWindowBytes)
 	}
 	h := fnv.New64a()
-	fmt.Fprint(h, t.Kind == KindCreate, t.Job, t.Resources, t.Env, t.Selector, t.Strategy, t.Isolated)
+	fmt.Fprint(h, t.Kind == KindCreate, t.Job, t.Resources, t.Env, t.Selector, t.Strategy, t.Isolated, t.Language)
 	t.key = Key(h.Sum64())
 	return nil
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -23,7 +24,8 @@ func TemplateToPB(n uint32, t *spec.Task) *sessionv1.Template {
 		Returns: uint32(t.Returns), Stream: t.Stream, Resources: vectorToPB(&t.Resources),
 		Strategy: uint32(t.Strategy.Kind), StrategySoft: t.Strategy.Soft, StrategyBundle: int32(t.Strategy.Bundle),
 		Selector: selectorToPB(t.Selector), Isolated: t.Isolated, MaxRetries: int32(t.MaxRetries), RetryErrors: t.RetryErrors,
-		Priority: int32(t.Priority), WindowItems: uint32(t.WindowItems), WindowBytes: uint64(t.WindowBytes), Env: t.Env}
+		Priority: int32(t.Priority), WindowItems: uint32(t.WindowItems), WindowBytes: uint64(t.WindowBytes), Env: t.Env,
+		Language: t.Language, Code: []byte(t.Code)}
 	if !t.Strategy.Node.IsZero() {
 		p.StrategyNode = t.Strategy.Node[:]
 	}
@@ -33,7 +35,7 @@ func TemplateToPB(n uint32, t *spec.Task) *sessionv1.Template {
 	if a := t.Actor; a != nil {
 		p.Actor = &sessionv1.ActorTemplate{Class: a.Class, Name: a.Name, Namespace: a.Namespace, Detached: a.Detached,
 			GetIfExists: a.GetIfExists, MaxRestarts: int32(a.MaxRestarts), MaxTaskRetries: int32(a.MaxTaskRetries),
-			Concurrency: uint32(a.Concurrency), OutOfOrder: a.OutOfOrder, MaxPending: uint32(a.MaxPending)}
+			Concurrency: uint32(a.Concurrency), OutOfOrder: a.OutOfOrder, MaxPending: uint32(a.MaxPending), Meta: a.Meta}
 		for name, limit := range a.Groups {
 			if p.Actor.Groups == nil {
 				p.Actor.Groups = make(map[string]uint32, len(a.Groups))
@@ -72,12 +74,21 @@ func taskFromPB(p *sessionv1.Template) (*spec.Task, error) {
 		return nil, fmt.Errorf("%d retries; use -1 for no limit", p.MaxRetries)
 	case p.WindowItems > math.MaxInt32 || p.WindowBytes > math.MaxInt64:
 		return nil, fmt.Errorf("a window of %d items and %d bytes is too large", p.WindowItems, p.WindowBytes)
+	case p.Language != "" && p.Language != Go && p.Language != Python:
+		return nil, fmt.Errorf("language %q; there are %q and %q", p.Language, Go, Python)
+	case p.Language == Python && p.Kind != uint32(spec.KindMethod) && !p.Isolated:
+		return nil, errors.New("a Python function must be isolated: its process runs one thing at a time")
+	case len(p.Code) != 0 && len(p.Code) != sha256.Size:
+		return nil, fmt.Errorf("%d bytes as the hash of its code, want %d", len(p.Code), sha256.Size)
 	case (p.Actor != nil) != (p.Kind == uint32(spec.KindCreate)):
 		return nil, fmt.Errorf("kind %d, but has an actor's description: %t", p.Kind, p.Actor != nil)
 	}
 	t := &spec.Task{Kind: spec.Kind(p.Kind), Name: clone(p.Name), Function: clone(p.Function), Sig: p.Sig, Returns: int(p.Returns),
 		Stream: p.Stream, Isolated: p.Isolated, Env: p.Env, MaxRetries: int(p.MaxRetries), RetryErrors: p.RetryErrors,
-		Priority: int(p.Priority), WindowItems: int(p.WindowItems), WindowBytes: int64(p.WindowBytes)}
+		Priority: int(p.Priority), WindowItems: int(p.WindowItems), WindowBytes: int64(p.WindowBytes), Code: string(p.Code)}
+	if p.Language != Go {
+		t.Language = clone(p.Language)
+	}
 	var err error
 	if t.Resources, err = VectorFromPB(p.Resources); err != nil {
 		return nil, err
@@ -126,7 +137,7 @@ func actorFromPB(p *sessionv1.ActorTemplate) (*spec.Actor, error) {
 	}
 	a := &spec.Actor{Class: clone(p.Class), Name: clone(p.Name), Namespace: clone(p.Namespace), Detached: p.Detached,
 		GetIfExists: p.GetIfExists, MaxRestarts: int(p.MaxRestarts), MaxTaskRetries: int(p.MaxTaskRetries),
-		Concurrency: int(p.Concurrency), OutOfOrder: p.OutOfOrder, MaxPending: int(p.MaxPending)}
+		Concurrency: int(p.Concurrency), OutOfOrder: p.OutOfOrder, MaxPending: int(p.MaxPending), Meta: slices.Clone(p.Meta)}
 	for name, limit := range p.Groups {
 		if limit < 1 || limit > math.MaxInt32 {
 			return nil, fmt.Errorf("concurrency group %q: %d is not between 1 and %d", name, limit, math.MaxInt32)

@@ -24,9 +24,9 @@ func fullTask(t testing.TB) *spec.Task {
 	task := &spec.Task{Kind: spec.KindCreate, Job: someJob, Name: "shown", Function: "f", Sig: 77, Returns: 3,
 		Resources: resources, Strategy: spec.Strategy{Kind: spec.InGroup, Node: someNode, Soft: true, Group: someTask, Bundle: -1},
 		Selector: resource.Selector{{Key: "a", Values: []string{"x", "y"}}, {Key: "b", Not: true, Values: []string{"z"}}},
-		Isolated: true, Env: 5, MaxRetries: -1, RetryErrors: true, Priority: -3, WindowItems: 8, WindowBytes: 1 << 40,
+		Isolated: true, Language: Python, Code: strings.Repeat("c", 32), Env: 5, MaxRetries: -1, RetryErrors: true, Priority: -3, WindowItems: 8, WindowBytes: 1 << 40,
 		Actor: &spec.Actor{Class: "C", Name: "n", Namespace: "ns", Detached: true, GetIfExists: true, MaxRestarts: -1, MaxTaskRetries: 2,
-			Concurrency: 4, Groups: map[string]int{"io": 2}, OutOfOrder: true, MaxPending: 100}}
+			Concurrency: 4, Groups: map[string]int{"io": 2}, OutOfOrder: true, MaxPending: 100, Meta: []byte("m")}}
 	if err := task.Seal(); err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +64,9 @@ func TestTemplateIsWhole(t *testing.T) {
 
 func TestBadTemplates(t *testing.T) {
 	for says, spoil := range map[string]func(p *sessionv1.Template){
+		"language \"cobol\"":    func(p *sessionv1.Template) { p.Language = "cobol" },
+		"must be isolated":      func(p *sessionv1.Template) { p.Language, p.Isolated = Python, false },
+		"5 bytes as the hash":   func(p *sessionv1.Template) { p.Code = make([]byte, 5) },
 		"without a function":    func(p *sessionv1.Template) { p.Function = "" },
 		"unknown kind 3":        func(p *sessionv1.Template) { p.Kind = 3 },
 		"use a stream":          func(p *sessionv1.Template) { p.Returns = math.MaxUint32 },

@@ -17,6 +17,12 @@ const (
 	RoleWorker = "worker"
 )
 
+// Languages of sessions and functions.
+const (
+	Go     = "go"
+	Python = "python"
+)
+
 // WorkerEnv is the environment variable that tells a program that it is a
 // worker: "3,4", the descriptors of its call lane and its side lane.
 const WorkerEnv = "WEFT_WORKER"

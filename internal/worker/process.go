@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,7 +217,7 @@ func (p *Process) Error() *wire.Error {
 		return e
 	}
 	e.Code, e.Op = wire.SetupFailed, "start worker"
-	e.Hint = "a program that uses Weft calls Init first in main, before it prints or reads flags"
+	e.Hint = cmp.Or(p.spec.Hint, "a program that uses Weft calls Init first in main, before it prints or reads flags")
 	if p.doom == "" {
 		e.Message = fmt.Sprintf("the worker process ended before it said Hello: %s", p.status)
 	}

@@ -29,6 +29,8 @@ type Spec struct {
 	// OOMScore is the process's oom_score_adj, so that the kernel, short of
 	// memory, ends it before the node: 0 means 800, negative leaves it.
 	OOMScore int
+	// Hint says what to do if it does not become a worker; "" is for Go programs.
+	Hint string
 	// HelloTimeout is how long it may take until Greeted; 0 is 10 s.
 	HelloTimeout time.Duration
 	// Output is given each line that it prints, without the line's end, valid

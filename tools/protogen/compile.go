@@ -39,8 +39,8 @@ func findSchemas(dir string) ([]string, error) {
 }
 
 // generate compiles the schemas and returns the generated files' content by
-// their path below the output folder.
-func generate(ctx context.Context, protoDir string, schemas []string) (map[string][]byte, error) {
+// their path below the output folder of each language.
+func generate(ctx context.Context, protoDir string, schemas []string) (goFiles, pythonFiles map[string][]byte, err error) {
 	compiler := protocompile.Compiler{
 		SourceInfoMode: protocompile.SourceInfoStandard, // comments become doc comments
 		Resolver: protocompile.CompositeResolver{
@@ -50,17 +50,18 @@ func generate(ctx context.Context, protoDir string, schemas []string) (map[strin
 	}
 	compiled, err := compiler.Compile(ctx, schemas...)
 	if err != nil {
-		return nil, fmt.Errorf("compiling the schemas in %s: %w", protoDir, err)
+		return nil, nil, fmt.Errorf("compiling the schemas in %s: %w", protoDir, err)
 	}
 	out := map[string][]byte{}
 	for _, file := range compiled {
 		for _, p := range pluginsFor(file.Path()) {
 			if err := runPlugin(ctx, p, file, out); err != nil {
-				return nil, fmt.Errorf("%s on %s: %w", p.tool, file.Path(), err)
+				return nil, nil, fmt.Errorf("%s on %s: %w", p.tool, file.Path(), err)
 			}
 		}
 	}
-	return out, nil
+	python, err := pythonModules(compiled)
+	return out, python, err
 }
 
 // findRegistered resolves imports of schemas whose Go code is linked into

@@ -22,15 +22,15 @@ message Hello {
 
 // A schema becomes Go code, what nobody wants goes, and a check finds drift.
 func TestGenerateCheckAndRemove(t *testing.T) {
-	protoDir, outDir := t.TempDir(), t.TempDir()
+	protoDir, outDir, pythonDir := t.TempDir(), t.TempDir(), t.TempDir()
 	write(t, filepath.Join(protoDir, "session/v1/session.proto"), schema)
 	old := filepath.Join(outDir, "old/v1/old.pb.go")
 	write(t, old, "package oldv1")
 
-	if err := run(context.Background(), protoDir, outDir, true); err == nil {
+	if err := run(context.Background(), protoDir, outDir, pythonDir, true); err == nil {
 		t.Error("check found nothing to generate")
 	}
-	if err := run(context.Background(), protoDir, outDir, false); err != nil {
+	if err := run(context.Background(), protoDir, outDir, pythonDir, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(old); !os.IsNotExist(err) {
@@ -44,11 +44,11 @@ func TestGenerateCheckAndRemove(t *testing.T) {
 	if !strings.Contains(read(t, codec), "HelloFromVTPool") {
 		t.Error("there is no pool")
 	}
-	if err := run(context.Background(), protoDir, outDir, true); err != nil {
+	if err := run(context.Background(), protoDir, outDir, pythonDir, true); err != nil {
 		t.Errorf("check right after generating: %v", err)
 	}
 	write(t, codec, "package sessionv1")
-	if err := run(context.Background(), protoDir, outDir, true); err == nil || !strings.Contains(err.Error(), "session_vtproto.pb.go") {
+	if err := run(context.Background(), protoDir, outDir, pythonDir, true); err == nil || !strings.Contains(err.Error(), "session_vtproto.pb.go") {
 		t.Errorf("check of an edited file: %v", err)
 	}
 }
@@ -56,14 +56,14 @@ func TestGenerateCheckAndRemove(t *testing.T) {
 func TestBrokenSchema(t *testing.T) {
 	protoDir := t.TempDir()
 	write(t, filepath.Join(protoDir, "session/v1/session.proto"), "syntax = \"proto3\";\nmessage {")
-	err := run(context.Background(), protoDir, t.TempDir(), false)
+	err := run(context.Background(), protoDir, t.TempDir(), t.TempDir(), false)
 	if err == nil || !strings.Contains(err.Error(), "session.proto:2:") {
 		t.Errorf("error %v, want one that names file and line", err)
 	}
 }
 
 func TestNoSchemas(t *testing.T) {
-	if err := run(context.Background(), filepath.Join(t.TempDir(), "none"), t.TempDir(), true); err != nil {
+	if err := run(context.Background(), filepath.Join(t.TempDir(), "none"), t.TempDir(), t.TempDir(), true); err != nil {
 		t.Error(err)
 	}
 }

@@ -46,8 +46,13 @@ func diffTree(dir string, files map[string][]byte) ([]string, error) {
 		}
 	}
 	err := filepath.WalkDir(dir, func(full string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		switch {
+		case err != nil:
 			return err
+		case d.IsDir() && d.Name() == "__pycache__": // an interpreter's
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
 		}
 		name, err := filepath.Rel(dir, full)
 		if _, wanted := files[filepath.ToSlash(name)]; !wanted {

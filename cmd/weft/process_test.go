@@ -176,6 +176,70 @@ func TestDetachFails(t *testing.T) {
 	}
 }
 
+// A node that a program has started for itself ends with the program, with all
+// its files.
+func TestLife(t *testing.T) {
+	m := newTerminal(t)
+	if err := os.Mkdir(m.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, said, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := m.command("start", "--cpus=1", "--life-fd=3", "--ready-fd=4")
+	c.ExtraFiles = []*os.File{ours, said}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = ours.Close()
+	_ = said.Close()
+	var report outcome
+	if err := json.NewDecoder(ready).Decode(&report); err != nil || report.Ready == nil || report.Ready.PID != c.Process.Pid {
+		t.Errorf("it said %+v, %v", report.Ready, err)
+	}
+	_ = ready.Close()
+	_ = theirs.Close()
+	if err := c.Wait(); err != nil {
+		t.Error("it ended with", err)
+	}
+	if _, err := os.Stat(m.dir); !os.IsNotExist(err) {
+		t.Errorf("its directory: %v", err)
+	}
+}
+
+// A program of Python's is run by the interpreter that a variable names, with
+// its arguments as they are.
+func TestRun(t *testing.T) {
+	m := newTerminal(t)
+	program, python := filepath.Join(m.parent, "p.py"), filepath.Join(m.parent, "python")
+	for path, text := range map[string]string{program: "", python: "#!/bin/sh\necho \"$@\" $WEFT_BINARY\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil { //nolint:gosec // it is run
+			t.Fatal(err)
+		}
+	}
+	t.Setenv(pythonVariable, python)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WEFT_BINARY", "")
+	if out := m.want(t, "run", "--ray", program, "--its", "own"); out != "-m weft --ray "+program+" --its own "+self+"\n" {
+		t.Errorf("it ran %q", out)
+	}
+	if code, _, errs := m.run("run", "nothing.py"); code != exitUsage || !strings.Contains(errs, "no program nothing.py") {
+		t.Errorf("%d %s", code, errs)
+	}
+	t.Setenv(pythonVariable, "no-such-python")
+	if code, _, errs := m.run("run", program); code != exitFailure || !strings.Contains(errs, pythonVariable) {
+		t.Errorf("%d %s", code, errs)
+	}
+}
+
 // A node that was killed leaves its sockets; the next one takes their place.
 func TestKilledNode(t *testing.T) {
 	m := newTerminal(t)

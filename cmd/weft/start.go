@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,6 +32,7 @@ type startFlags struct {
 	dir, socket, spillDir          string
 	logFormat, logLevel            string
 	detach                         bool
+	lifeFD                         int
 	readyFD                        int
 }
 
@@ -71,7 +73,9 @@ func (p *program) startCommand() *cobra.Command {
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "run the node in the background")
 	flags.IntVar(&f.readyFD, readyFlag, -1, "tell on this file descriptor when the node is ready")
+	flags.IntVar(&f.lifeFD, lifeFlag, -1, "end, and remove the directory, when this file descriptor is closed at its other end")
 	_ = flags.MarkHidden(readyFlag)
+	_ = flags.MarkHidden(lifeFlag)
 	return c
 }
 
@@ -174,6 +178,10 @@ func (p *program) runNode(ctx context.Context, cfg node.Config, f *startFlags, r
 		return errors.Join(err, n.Close(ctx))
 	}
 	r := &running{program: p, node: n, stop: make(chan bool, 1)}
+	if f.lifeFD >= 0 {
+		defer func() { _ = os.RemoveAll(cfg.Dir) }()
+		go r.watchLife(os.NewFile(uintptr(f.lifeFD), "life"))
+	}
 	listener, err := listenAPI(ctx, apiSocket(cfg.Socket))
 	if err != nil {
 		return errors.Join(err, n.Close(ctx))
@@ -214,6 +222,15 @@ func (r *running) serve(ctx context.Context, l net.Listener, ready func() error)
 	}
 	cancel()
 	return errors.Join(err, <-serving)
+}
+
+// lifeFlag is for programs that start a node of their own. The node ends with
+// them, however they end: the kernel closes their end of a socket.
+const lifeFlag = "life-fd"
+
+func (r *running) watchLife(life *os.File) {
+	_, _ = io.Copy(io.Discard, life)
+	r.askStop(true)
 }
 
 // askStop takes the first wish to end, or a more urgent one.

@@ -17,7 +17,7 @@ ARGS     ?=
 # has none of them.
 TOOLS    := $(CURDIR)/tools
 TOOL      = $(GO) tool -modfile=$(TOOLS)/go.mod
-PROTOGEN  = $(GO) -C $(TOOLS) run ./protogen -proto $(CURDIR)/proto -out $(CURDIR)/internal/gen
+PROTOGEN  = $(GO) -C $(TOOLS) run ./protogen -proto $(CURDIR)/proto -out $(CURDIR)/internal/gen -python $(CURDIR)/python/src/weft/_pb
 
 # The race detector needs cgo, which go turns off where there is no C compiler.
 RACE     := $(filter 1,$(shell $(GO) env CGO_ENABLED))
@@ -36,9 +36,31 @@ build: ## build the binary, bin/weft
 run: build ## run the main job, examples/digits, on an embedded node (ARGS=--chaos)
 	$(GO) run ./examples/digits $(ARGS)
 
+# Python is not needed for anything but its own package. An interpreter's
+# environment, .venv, is made again when what it has to hold changes.
+PYTHON   ?= python3
+VENV     := .venv/.made
+
+.PHONY: python
+python: build $(VENV) ## make .venv, a Python that has the package weft (bin/weft run PROGRAM.py)
+
+$(VENV): python/pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check -e 'python[test]'
+	@touch $@
+
 .PHONY: test
-test: test-plain test-race ## run the tests: all of them, then again under the race detector
+test: test-plain test-race test-python ## run the tests: all of them, then again under the race detector, then Python's
 	$(GO) -C $(TOOLS) test ./...
+
+.PHONY: test-python
+test-python:
+ifeq ($(shell $(PYTHON) -c 'import venv, ensurepip; print(1)' 2>/dev/null),)
+	@echo "Python's tests: not run, they need $(PYTHON) with venv"
+else
+	$(MAKE) python
+	.venv/bin/python -m pytest python/tests
+endif
 
 .PHONY: test-plain
 test-plain:
@@ -63,6 +85,11 @@ lint: ## check style, generated code, go.mod, and that arm64 compiles
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build $(PKGS)
 	$(TOOL) golangci-lint run $(PKGS)
 	cd $(TOOLS) && $(GO) tool golangci-lint run --config ../.golangci.yml ./...
+ifneq ($(wildcard $(VENV)),)
+	.venv/bin/ruff check python
+	.venv/bin/ruff format --check python
+	cd python && ../.venv/bin/mypy src
+endif
 
 .PHONY: fmt
 fmt: ## format the code

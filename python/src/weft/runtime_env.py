@@ -45,20 +45,14 @@ class RuntimeEnvConfig(dict[str, Any]):
         if not isinstance(setup_timeout_seconds, int):
             raise TypeError(f"setup_timeout_seconds must be of type int, got: {type(setup_timeout_seconds)}")
         if setup_timeout_seconds <= 0 and setup_timeout_seconds != -1:
-            raise ValueError(
-                f"setup_timeout_seconds must be greater than zero or equals to -1, got: {setup_timeout_seconds}"
-            )
+            raise ValueError(f"setup_timeout_seconds must be greater than zero or equals to -1, got: {setup_timeout_seconds}")
         if not isinstance(eager_install, bool):
             raise TypeError(f"eager_install must be a boolean. got {type(eager_install)}")
         if log_files is not None and not isinstance(log_files, list):
-            raise TypeError(
-                f"log_files must be a list of strings or None, got {log_files} with type {type(log_files)}."
-            )
+            raise TypeError(f"log_files must be a list of strings or None, got {log_files} with type {type(log_files)}.")
         if not all(isinstance(f, str) for f in log_files or ()):
             raise TypeError("Each item in log_files must be a string.")
-        super().__init__(
-            setup_timeout_seconds=setup_timeout_seconds, eager_install=eager_install, log_files=list(log_files or ())
-        )
+        super().__init__(setup_timeout_seconds=setup_timeout_seconds, eager_install=eager_install, log_files=list(log_files or ()))
 
     @classmethod
     def default_config(cls) -> RuntimeEnvConfig:
@@ -75,9 +69,7 @@ class RuntimeEnvConfig(dict[str, Any]):
         known = {"setup_timeout_seconds", "eager_install", "log_files"}
         unknown = set(config) - known
         if unknown:
-            logger.warning(
-                "The following unknown entries in the runtime_env_config dictionary will be ignored: %s.", unknown
-            )
+            logger.warning("The following unknown entries in the runtime_env_config dictionary will be ignored: %s.", unknown)
         return RuntimeEnvConfig(**{k: v for k, v in config.items() if k in known})
 
     def to_dict(self) -> dict[str, Any]:
@@ -272,9 +264,7 @@ _KNOWN = frozenset(
 )
 
 
-def merge_runtime_env(
-    parent: Optional[Mapping[str, Any]], child: Optional[Mapping[str, Any]], override: bool = False
-) -> Optional[dict[str, Any]]:
+def merge_runtime_env(parent: Optional[Mapping[str, Any]], child: Optional[Mapping[str, Any]], override: bool = False) -> Optional[dict[str, Any]]:
     """The environment of a task: the parent's with the child's fields over it, and both's ``env_vars``.
 
     Without ``override`` a field, or a variable, that both set is a conflict and the result None.
@@ -295,10 +285,7 @@ def _check_together(env: RuntimeEnv) -> None:
     for image in ("container", "image_uri"):
         others = set(env) - {image, "config", "env_vars"}
         if image in env and others:
-            raise ValueError(
-                f"The '{image}' field currently cannot be used together with other fields of runtime_env. "
-                f"Specified fields: {others}"
-            )
+            raise ValueError(f"The '{image}' field currently cannot be used together with other fields of runtime_env. Specified fields: {others}")
 
 
 def _check_env_vars(value: Any) -> Optional[dict[str, str]]:
@@ -363,10 +350,7 @@ def _check_installer(value: Any, field: str, types: str, extra: dict[str, type])
     unknown = set(value) - {"packages", *extra}
     if unknown:
         names = ["packages", *extra]
-        raise ValueError(
-            f"runtime_env['{field}'] can only have these fields: {', '.join(names[:-1])} and {names[-1]}, "
-            f"but got: {list(value)}"
-        )
+        raise ValueError(f"runtime_env['{field}'] can only have these fields: {', '.join(names[:-1])} and {names[-1]}, but got: {list(value)}")
     if "packages" not in value:
         raise ValueError(f"runtime_env['{field}'] must include field 'packages', but got {value}")
     for name, kind in extra.items():

@@ -15,9 +15,7 @@ from weft.dag.node import DAGNode, Run
 class FunctionNode(DAGNode):
     """A call of a remote function."""
 
-    def __init__(
-        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Optional[dict[str, Any]] = None
-    ) -> None:
+    def __init__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Optional[dict[str, Any]] = None) -> None:
         super().__init__(args, kwargs, options)
         self._function = function
 
@@ -34,9 +32,7 @@ class ClassNode(DAGNode):
     Raises ValueError if the input is among the constructor's arguments: actors are there before the input is.
     """
 
-    def __init__(
-        self, actor_class: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Optional[dict[str, Any]] = None
-    ) -> None:
+    def __init__(self, actor_class: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Optional[dict[str, Any]] = None) -> None:
         super().__init__(args, kwargs, options)
         self._actor_class = actor_class
         self._last_call: Optional[ClassMethodNode] = None
@@ -140,16 +136,12 @@ class _OutputNode(ClassMethodNode):
         return run.value(self._bound_args[0])[self._index]
 
 
-def function_node(
-    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Optional[dict[str, Any]] = None
-) -> FunctionNode:
+def function_node(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Optional[dict[str, Any]] = None) -> FunctionNode:
     """What ``RemoteFunction.bind`` returns; ``options`` are those of ``options()``, on top of the function's own."""
     return FunctionNode(function, args, kwargs, options)
 
 
-def class_node(
-    actor_class: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Optional[dict[str, Any]] = None
-) -> ClassNode:
+def class_node(actor_class: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Optional[dict[str, Any]] = None) -> ClassNode:
     """What ``ActorClass.bind`` returns."""
     return ClassNode(actor_class, args, kwargs, options)
 

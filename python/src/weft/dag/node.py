@@ -155,9 +155,7 @@ class DAGNode:
 
     def __getattr__(self, name: str) -> Any:
         if name == "remote":
-            raise AttributeError(
-                f".remote() cannot be used on {type(self)}. To execute the task graph for this node, use .execute()."
-            )
+            raise AttributeError(f".remote() cannot be used on {type(self)}. To execute the task graph for this node, use .execute().")
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def _body(self) -> str:

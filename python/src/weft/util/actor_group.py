@@ -27,8 +27,7 @@ class ActorGroupMethod:
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         raise TypeError(
-            "ActorGroup methods cannot be called directly. "
-            f"Instead of running 'object.{self._name}()', try 'object.{self._name}.remote()'."
+            f"ActorGroup methods cannot be called directly. Instead of running 'object.{self._name}()', try 'object.{self._name}.remote()'."
         )
 
     def remote(self, *args: Any, **kwargs: Any) -> list[Any]:
@@ -55,9 +54,7 @@ class ActorGroup:
         init_kwargs: Optional[dict[str, Any]] = None,
     ) -> None:
         if num_actors <= 0:
-            raise ValueError(
-                f"The provided `num_actors` must be greater than 0. Received num_actors={num_actors} instead."
-            )
+            raise ValueError(f"The provided `num_actors` must be greater than 0. Received num_actors={num_actors} instead.")
         if num_cpus_per_actor < 0 or num_gpus_per_actor < 0:
             raise ValueError(
                 "The number of CPUs and GPUs per actor must not be negative. Received "
@@ -65,9 +62,7 @@ class ActorGroup:
             )
         self.num_actors = num_actors
         self.actors: list[ActorWrapper] = []
-        self._class = weft.remote(actor_cls).options(
-            num_cpus=num_cpus_per_actor, num_gpus=num_gpus_per_actor, resources=resources_per_actor or {}
-        )
+        self._class = weft.remote(actor_cls).options(num_cpus=num_cpus_per_actor, num_gpus=num_gpus_per_actor, resources=resources_per_actor or {})
         self._args = init_args or ()
         self._kwargs = init_kwargs or {}
         self._describes_itself = hasattr(actor_cls, "get_actor_metadata")
@@ -109,9 +104,7 @@ class ActorGroup:
     def add_actors(self, num_actors: int) -> None:
         """Starts so many further actors and waits for their metadata."""
         new = [self._class.remote(*self._args, **self._kwargs) for _ in range(num_actors)]
-        described = (
-            weft.get([a.get_actor_metadata.remote() for a in new]) if self._describes_itself else [None] * num_actors
-        )
+        described = weft.get([a.get_actor_metadata.remote() for a in new]) if self._describes_itself else [None] * num_actors
         self.actors += [ActorWrapper(a, m) for a, m in zip(new, described)]
 
     @property

@@ -64,9 +64,7 @@ class _Inspection:
             self._check_parts(obj, depth, parent, path, self._members(obj))
         return False
 
-    def _check_parts(
-        self, obj: Any, depth: int, parent: Any, path: tuple[str, ...], parts: Iterator[tuple[str, Any]]
-    ) -> None:
+    def _check_parts(self, obj: Any, depth: int, parent: Any, path: tuple[str, ...], parts: Iterator[tuple[str, Any]]) -> None:
         found = False
         for name, part in parts:
             with self._deeper():

@@ -11,9 +11,7 @@ DEFAULT_CHUNK_SIZE = 10
 DEFAULT_BACKPRESSURE_SIZE = 100
 
 
-def as_completed(
-    refs: Sequence[Any], *, chunk_size: int = DEFAULT_CHUNK_SIZE, yield_obj_refs: bool = False, **kwargs: Any
-) -> Iterator[Any]:
+def as_completed(refs: Sequence[Any], *, chunk_size: int = DEFAULT_CHUNK_SIZE, yield_obj_refs: bool = False, **kwargs: Any) -> Iterator[Any]:
     """Yields the values of ``refs`` (with ``yield_obj_refs`` the refs) as they are done.
 
     Up to ``chunk_size`` refs are fetched at a time: more is faster, less is sooner. ``kwargs`` go to ``weft.wait``.
@@ -63,8 +61,6 @@ def _check(chunk_size: int, kwargs: dict[str, Any]) -> None:
         raise ValueError("Use the `chunk_size` argument instead of `num_returns`.")
 
 
-def _next_chunk(
-    refs: list[Any], chunk_size: int, yield_obj_refs: bool, kwargs: dict[str, Any]
-) -> tuple[list[Any], list[Any]]:
+def _next_chunk(refs: list[Any], chunk_size: int, yield_obj_refs: bool, kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     ready, rest = weft.wait(refs, num_returns=min(chunk_size, len(refs)), **kwargs)
     return (ready if yield_obj_refs else weft.get(ready)), rest

@@ -177,9 +177,7 @@ class ParallelIterator(Generic[T]):
         """``fn(items)`` makes the new items of each shard."""
         return ParallelIterator([s.then(fn) for s in self._shards], f"{self._name}.transform()")
 
-    def for_each(
-        self, fn: Callable[[T], Any], max_concurrency: int = 1, resources: Any = None
-    ) -> ParallelIterator[Any]:
+    def for_each(self, fn: Callable[[T], Any], max_concurrency: int = 1, resources: Any = None) -> ParallelIterator[Any]:
         """``fn(item)`` for each; ``max_concurrency`` and ``resources`` as in LocalIterator.for_each."""
         if max_concurrency == 1:
             return self.transform(lambda items: map(fn, items))

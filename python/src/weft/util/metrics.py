@@ -128,15 +128,10 @@ class Histogram(Metric):
     ) -> None:
         super().__init__(name, description, tag_keys)
         if not boundaries:
-            raise ValueError(
-                "boundaries argument should be provided when using the Histogram class. "
-                'e.g., Histogram("name", boundaries=[1.0, 2.0])'
-            )
+            raise ValueError('boundaries argument should be provided when using the Histogram class. e.g., Histogram("name", boundaries=[1.0, 2.0])')
         for i, b in enumerate(boundaries):
             if b <= 0:
-                raise ValueError(
-                    f"Invalid `boundaries` argument at index {i}, {boundaries}. Use positive values for the arguments."
-                )
+                raise ValueError(f"Invalid `boundaries` argument at index {i}, {boundaries}. Use positive values for the arguments.")
         self.boundaries = list(boundaries)
         self._boundaries = tuple(sorted(boundaries))
 

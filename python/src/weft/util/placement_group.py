@@ -11,9 +11,7 @@ from weft.util.scheduling_strategies import is_node_id
 VALID_PLACEMENT_GROUP_STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 NODE_ID_LABEL_KEY = "ray.io/node-id"
 
-_BUNDLES_EXAMPLE = (
-    'Bundles must be a non-empty list of resource dictionaries. For example: `[{"CPU": 1.0}, {"GPU": 1.0}]`.'
-)
+_BUNDLES_EXAMPLE = 'Bundles must be a non-empty list of resource dictionaries. For example: `[{"CPU": 1.0}, {"GPU": 1.0}]`.'
 _SELECTORS_EXAMPLE = (
     "Bundle label selector must be a list of string dictionary label selectors. For example: "
     '`[{"ray.io/market_type": "spot"}, {"ray.io/accelerator-type": "A100"}]`.'
@@ -96,9 +94,7 @@ def placement_group(
     """
     from weft import _groups
 
-    validate_placement_group(
-        bundles, strategy, lifetime, _soft_target_node_id, bundle_label_selector, topology_strategy
-    )
+    validate_placement_group(bundles, strategy, lifetime, _soft_target_node_id, bundle_label_selector, topology_strategy)
     layout = strategy or (topology_strategy or {}).get(NODE_ID_LABEL_KEY, "PACK")
     group = _groups.create(bundles, layout, name, lifetime == "detached", bundle_label_selector)
     return PlacementGroup(_id_of(group), list(bundles))
@@ -150,8 +146,7 @@ def check_placement_group_index(placement_group: PlacementGroup, bundle_index: i
             raise ValueError("If placement group is not set, the value of bundle index must be -1.")
     elif not -1 <= bundle_index < placement_group.bundle_count:
         raise ValueError(
-            f"placement group bundle index {bundle_index} is invalid. "
-            f"Valid placement group indexes: 0-{placement_group.bundle_count - 1}"
+            f"placement group bundle index {bundle_index} is invalid. Valid placement group indexes: 0-{placement_group.bundle_count - 1}"
         )
 
 
@@ -166,17 +161,13 @@ def validate_placement_group(
     """Raises ValueError if placement_group() would not take these arguments."""
     if strategy and topology_strategy:
         raise ValueError(
-            "`strategy` and `topology_strategy` cannot both be specified. "
-            f"Pass node-level packing via `topology_strategy['{NODE_ID_LABEL_KEY}']`."
+            f"`strategy` and `topology_strategy` cannot both be specified. Pass node-level packing via `topology_strategy['{NODE_ID_LABEL_KEY}']`."
         )
     if topology_strategy is not None:
         _validate_topology(topology_strategy)
     layout = strategy or (topology_strategy or {}).get(NODE_ID_LABEL_KEY, "PACK")
     if layout not in VALID_PLACEMENT_GROUP_STRATEGIES:
-        raise ValueError(
-            f"Invalid placement group strategy {layout}. "
-            f"Supported strategies are: {', '.join(VALID_PLACEMENT_GROUP_STRATEGIES)}."
-        )
+        raise ValueError(f"Invalid placement group strategy {layout}. Supported strategies are: {', '.join(VALID_PLACEMENT_GROUP_STRATEGIES)}.")
     _validate_bundles(bundles)
     if bundle_label_selector is not None:
         _validate_selectors(bundle_label_selector, len(bundles))
@@ -197,9 +188,7 @@ def _validate_bundles(bundles: Any) -> None:
         if not isinstance(b, dict) or not all(isinstance(k, str) and isinstance(v, (int, float)) for k, v in b.items()):
             raise ValueError(_BUNDLES_EXAMPLE)
         if all(v == 0 for v in b.values()):
-            raise ValueError(
-                f"Bundles cannot be an empty dictionary or resources with only 0 values. Bundles: {bundles}"
-            )
+            raise ValueError(f"Bundles cannot be an empty dictionary or resources with only 0 values. Bundles: {bundles}")
 
 
 def _validate_topology(strategies: Any) -> None:
@@ -220,29 +209,21 @@ def _validate_topology(strategies: Any) -> None:
             )
     others = [label for label in strategies if label != NODE_ID_LABEL_KEY]
     if len(others) > 1:
-        raise ValueError(
-            "`topology_strategy` currently supports at most one topology label other than "
-            f"`{NODE_ID_LABEL_KEY}`. Got {others}."
-        )
+        raise ValueError(f"`topology_strategy` currently supports at most one topology label other than `{NODE_ID_LABEL_KEY}`. Got {others}.")
 
 
 def _validate_selectors(selectors: Any, bundles: int) -> None:
     if not isinstance(selectors, list):
         raise ValueError(f"Placement group bundle_label_selector must be a list, got {type(selectors)}.")
     if len(selectors) != bundles:
-        raise ValueError(
-            f"Invalid bundle label selector {selectors}. "
-            "The length of `bundle_label_selector` should equal the length of `bundles`."
-        )
+        raise ValueError(f"Invalid bundle label selector {selectors}. The length of `bundle_label_selector` should equal the length of `bundles`.")
     for s in selectors:
         if not isinstance(s, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in s.items()):
             raise ValueError(_SELECTORS_EXAMPLE)
         for key, value in s.items():
             wrong = label_key_error(key) or label_value_error(value)
             if wrong:
-                raise ValueError(
-                    f"Invalid label selector provided in bundle_label_selector list. Detailed error: '{wrong}'"
-                )
+                raise ValueError(f"Invalid label selector provided in bundle_label_selector list. Detailed error: '{wrong}'")
 
 
 def label_key_error(key: str) -> Optional[str]:

@@ -38,9 +38,7 @@ class NodeAffinitySchedulingStrategy:
     an id that cannot be one and for flags that do not go together.
     """
 
-    def __init__(
-        self, node_id: Any, soft: bool, _spill_on_unavailable: bool = False, _fail_on_unavailable: bool = False
-    ) -> None:
+    def __init__(self, node_id: Any, soft: bool, _spill_on_unavailable: bool = False, _fail_on_unavailable: bool = False) -> None:
         self.node_id: str = node_id if isinstance(node_id, str) else node_id.hex()
         self.soft = soft
         self._spill_on_unavailable = _spill_on_unavailable
@@ -51,15 +49,9 @@ class NodeAffinitySchedulingStrategy:
         if not is_node_id(self.node_id):
             raise ValueError(f"Invalid node_id '{self.node_id}'. {_NODE_ID_HELP}")
         if self._spill_on_unavailable and not self.soft:
-            raise ValueError(
-                "_spill_on_unavailable cannot be set when soft is False. "
-                "Please set soft to True to use _spill_on_unavailable."
-            )
+            raise ValueError("_spill_on_unavailable cannot be set when soft is False. Please set soft to True to use _spill_on_unavailable.")
         if self._fail_on_unavailable and self.soft:
-            raise ValueError(
-                "_fail_on_unavailable cannot be set when soft is True. "
-                "Please set soft to False to use _fail_on_unavailable."
-            )
+            raise ValueError("_fail_on_unavailable cannot be set when soft is True. Please set soft to False to use _fail_on_unavailable.")
 
 
 def is_node_id(text: str) -> bool:
@@ -97,15 +89,10 @@ LabelOperator = Union[In, NotIn, Exists, DoesNotExist]
 def _check_values(values: tuple[Any, ...], operator: str) -> None:
     example = f'{operator}("value1", "value2")'
     if not values:
-        raise ValueError(
-            f"The variadic parameter of the {operator} operator must be a non-empty tuple: e.g. {example}."
-        )
+        raise ValueError(f"The variadic parameter of the {operator} operator must be a non-empty tuple: e.g. {example}.")
     for i, v in enumerate(values):
         if not isinstance(v, str):
-            raise ValueError(
-                f"Type of value in position {i} for the {operator} operator must be str "
-                f"(e.g. {example}) but got {v} of type {type(v)}."
-            )
+            raise ValueError(f"Type of value in position {i} for the {operator} operator must be str (e.g. {example}) but got {v} of type {type(v)}.")
 
 
 class LabelMatchExpression:
@@ -139,9 +126,7 @@ def _expressions(labels: Any, param: str) -> list[LabelMatchExpression]:
         raise ValueError(f"The {param} parameter must be a map {example} but got type {type(labels)}.")
     for key, value in labels.items():
         if not isinstance(key, str):
-            raise ValueError(
-                f"The map key of the {param} parameter must be of type str {example} but got {key} of type {type(key)}."
-            )
+            raise ValueError(f"The map key of the {param} parameter must be of type str {example} but got {key} of type {type(key)}.")
         if not isinstance(value, (In, NotIn, Exists, DoesNotExist)):
             raise ValueError(
                 f"The map value for key {key} of the {param} parameter must be one of the `In`, `NotIn`, `Exists` or "
@@ -150,7 +135,5 @@ def _expressions(labels: Any, param: str) -> list[LabelMatchExpression]:
     return [LabelMatchExpression(k, v) for k, v in labels.items()]
 
 
-SchedulingStrategyT = Union[
-    None, str, PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy
-]
+SchedulingStrategyT = Union[None, str, PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy]
 """What ``scheduling_strategy`` may be: None, "DEFAULT", "SPREAD" or one of the classes here."""

@@ -28,8 +28,7 @@ def backend_class(name: str) -> type[BaseGroup]:
     """The class of a backend. Raises RuntimeError if it is not known or cannot be used here."""
     if not is_registered(name):
         raise RuntimeError(
-            f"Backend {name.upper()} is not registered. "
-            f"Please register it using register_collective_backend('{name.upper()}', YourBackendClass)."
+            f"Backend {name.upper()} is not registered. Please register it using register_collective_backend('{name.upper()}', YourBackendClass)."
         )
     cls = _backends[name.upper()]
     if not cls.check_backend_availability():

@@ -45,9 +45,7 @@ def is_group_initialized(group_name: str = "default") -> bool:
     return group_name in _groups
 
 
-def init_collective_group(
-    world_size: int, rank: int, backend: str = "NCCL", group_name: str = "default", gloo_timeout: int = 30000
-) -> None:
+def init_collective_group(world_size: int, rank: int, backend: str = "NCCL", group_name: str = "default", gloo_timeout: int = 30000) -> None:
     """Joins a group as ``rank`` of ``world_size``. ``gloo_timeout`` bounds each wait for others, in milliseconds.
 
     Raises RuntimeError outside of tasks and actors, for a backend that is not available, and if this process is in the
@@ -78,9 +76,7 @@ def create_collective_group(
     """
     backend_registry.backend_class(backend)
     if len(ranks) != len(actors):
-        raise RuntimeError(
-            f"Each actor should correspond to one rank. Got '{len(ranks)}' ranks but '{len(actors)}' actors"
-        )
+        raise RuntimeError(f"Each actor should correspond to one rank. Got '{len(ranks)}' ranks but '{len(actors)}' actors")
     if world_size <= 0:
         raise RuntimeError(f"World size must be greater than zero. Got '{world_size}'.")
     if set(ranks) != set(range(len(ranks))):
@@ -152,9 +148,7 @@ def allgather(tensor_list: list[Any], tensor: Any, group_name: str = "default") 
     group.allgather([tensor_list], [tensor], AllGatherOptions())
 
 
-def reducescatter(
-    tensor: Any, tensor_list: list[Any], group_name: str = "default", op: ReduceOp = ReduceOp.SUM
-) -> None:
+def reducescatter(tensor: Any, tensor_list: list[Any], group_name: str = "default", op: ReduceOp = ReduceOp.SUM) -> None:
     """Sets ``tensor`` on rank i to the reduction of all processes' ``tensor_list[i]``.
 
     Raises RuntimeError unless there is one tensor for each rank.
@@ -206,16 +200,12 @@ def reduce_multigpu(
     _no_gpus()
 
 
-def broadcast_multigpu(
-    tensor_list: list[Any], src_rank: int = 0, src_tensor: int = 0, group_name: str = "default"
-) -> None:
+def broadcast_multigpu(tensor_list: list[Any], src_rank: int = 0, src_tensor: int = 0, group_name: str = "default") -> None:
     """broadcast over several GPUs a process. Raises RuntimeError."""
     _no_gpus()
 
 
-def allgather_multigpu(
-    output_tensor_lists: list[Any], input_tensor_list: list[Any], group_name: str = "default"
-) -> None:
+def allgather_multigpu(output_tensor_lists: list[Any], input_tensor_list: list[Any], group_name: str = "default") -> None:
     """allgather over several GPUs a process. Raises RuntimeError."""
     _no_gpus()
 
@@ -230,16 +220,12 @@ def reducescatter_multigpu(
     _no_gpus()
 
 
-def send_multigpu(
-    tensor: Any, dst_rank: int, dst_gpu_index: int, group_name: str = "default", n_elements: int = 0
-) -> None:
+def send_multigpu(tensor: Any, dst_rank: int, dst_gpu_index: int, group_name: str = "default", n_elements: int = 0) -> None:
     """send to one GPU of a process. Raises RuntimeError."""
     _no_gpus()
 
 
-def recv_multigpu(
-    tensor: Any, src_rank: int, src_gpu_index: int, group_name: str = "default", n_elements: int = 0
-) -> None:
+def recv_multigpu(tensor: Any, src_rank: int, src_gpu_index: int, group_name: str = "default", n_elements: int = 0) -> None:
     """recv from one GPU of a process. Raises RuntimeError."""
     _no_gpus()
 

@@ -83,9 +83,7 @@ def _in_order(graph: Mapping[Any, Any]) -> list[Any]:
     return order(graph, {k: set(node.dependencies) for k, node in graph.items()})
 
 
-def _submit(
-    run: Any, node: Any, key: Any, deps: dict[Any, Any], options: dict[str, Any], hooks: Any, callbacks: Any
-) -> Any:
+def _submit(run: Any, node: Any, key: Any, deps: dict[Any, Any], options: dict[str, Any], hooks: Any, callbacks: Any) -> Any:
     for hook in hooks_of(callbacks, "presubmit"):
         instead = hook(node, key, deps)
         if instead is not None:

@@ -51,17 +51,13 @@ def _call(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any
 class AsyncResult:
     """The result of a call that may still run. Timeouts are in seconds, None waits for ever."""
 
-    def __init__(
-        self, refs: Sequence[Any], callback: Callback = None, error_callback: Callback = None, single: bool = False
-    ) -> None:
+    def __init__(self, refs: Sequence[Any], callback: Callback = None, error_callback: Callback = None, single: bool = False) -> None:
         self._refs = list(refs)
         self._single = single
         self._lock = threading.Lock()
         self._outcome: Optional[tuple[bool, Any]] = None
         if callback or error_callback:
-            threading.Thread(
-                target=self._call_back, args=(callback, error_callback), name="weft-pool-callback", daemon=True
-            ).start()
+            threading.Thread(target=self._call_back, args=(callback, error_callback), name="weft-pool-callback", daemon=True).start()
 
     def wait(self, timeout: Optional[float] = None) -> None:
         """Waits until the result is there or the time is over."""
@@ -228,9 +224,7 @@ class Pool:
         self._next = (self._next + 1) % self._processes
         return self._next
 
-    def apply(
-        self, func: Callable[..., Any], args: Optional[Iterable[Any]] = None, kwargs: Optional[dict[str, Any]] = None
-    ) -> Any:
+    def apply(self, func: Callable[..., Any], args: Optional[Iterable[Any]] = None, kwargs: Optional[dict[str, Any]] = None) -> Any:
         """``func(*args, **kwargs)`` in some process; waits for the result."""
         return self.apply_async(func, args, kwargs).get()
 
@@ -263,9 +257,7 @@ class Pool:
         calls: list[Call] = [((item,), {}) for item in iterable]
         return self._map(func, calls, chunksize, callback, error_callback)
 
-    def starmap(
-        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: Optional[int] = None
-    ) -> list[Any]:
+    def starmap(self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: Optional[int] = None) -> list[Any]:
         """As map, with ``func(*item)``."""
         return list(self.starmap_async(func, iterable, chunksize=chunksize).get())
 
@@ -295,20 +287,14 @@ class Pool:
         if chunksize < 1:
             raise ValueError(f"chunksize must be at least 1, got {chunksize}")
         shared = weft.put(func)
-        refs = [
-            self._run_batch(self._pick(), shared, calls[i : i + chunksize]) for i in range(0, len(calls), chunksize)
-        ]
+        refs = [self._run_batch(self._pick(), shared, calls[i : i + chunksize]) for i in range(0, len(calls), chunksize)]
         return AsyncResult(refs, callback, error_callback)
 
-    def imap(
-        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: Optional[int] = 1
-    ) -> OrderedIMapIterator:
+    def imap(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: Optional[int] = 1) -> OrderedIMapIterator:
         """Yields results in the order of the items, and reads the items only as processes are free."""
         return OrderedIMapIterator(self, func, iterable, self._imap_chunk(chunksize))
 
-    def imap_unordered(
-        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: Optional[int] = 1
-    ) -> UnorderedIMapIterator:
+    def imap_unordered(self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: Optional[int] = 1) -> UnorderedIMapIterator:
         """As imap, with results as they are done."""
         return UnorderedIMapIterator(self, func, iterable, self._imap_chunk(chunksize))
 
@@ -364,8 +350,5 @@ def _attach(processes: Optional[int], address: Optional[str]) -> int:
     if processes is None:
         return max(1, cpus)
     if processes > cpus:
-        raise ValueError(
-            f"Tried to start a pool with {processes} processes on an existing cluster, "
-            f"but there are only {cpus} CPUs in the cluster."
-        )
+        raise ValueError(f"Tried to start a pool with {processes} processes on an existing cluster, but there are only {cpus} CPUs in the cluster.")
     return processes

@@ -129,9 +129,7 @@ def start_hub(
 
     It lives until the last process leaves, or the one that started it ends.
     """
-    cls = weft.remote(Hub).options(
-        name=hub_name(group_name), get_if_exists=True, num_cpus=0, max_concurrency=MAX_CONCURRENCY
-    )
+    cls = weft.remote(Hub).options(name=hub_name(group_name), get_if_exists=True, num_cpus=0, max_concurrency=MAX_CONCURRENCY)
     hub = _started[group_name] = cls.remote(world_size, ranks, backend, timeout_ms)
     return hub
 
@@ -251,6 +249,4 @@ def as_array(tensor: Any) -> Any:
         return tensor
     if type(tensor).__module__.split(".")[0] == "torch" and tensor.device.type == "cpu":
         return tensor.detach().numpy()
-    raise RuntimeError(
-        f"Unrecognized tensor type '{type(tensor)}'. Supported types are: np.ndarray and torch.Tensor on the CPU."
-    )
+    raise RuntimeError(f"Unrecognized tensor type '{type(tensor)}'. Supported types are: np.ndarray and torch.Tensor on the CPU.")

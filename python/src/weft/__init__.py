@@ -1,0 +1,58 @@
+"""Weft runs any Python function or class on one machine or on a thousand: tasks, actors and shared objects.
+
+    import weft
+
+    @weft.remote
+    def square(x):
+        return x * x
+
+    print(weft.get([square.remote(i) for i in range(4)]))    # [0, 1, 4, 9]
+
+The names, arguments and exceptions are those of Ray's Core, so ``import weft as ray`` fits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weft import exceptions
+from weft._api import (
+    available_resources,
+    cancel,
+    cluster_resources,
+    exit_actor,
+    get,
+    get_actor,
+    init,
+    is_initialized,
+    kill,
+    nodes,
+    put,
+    remote,
+    shutdown,
+    wait,
+)
+from weft._context import get_runtime_context
+from weft._ids import ActorClassID, ActorID, ClusterID, FunctionID, JobID, NodeID, ObjectID, PlacementGroupID, TaskID, UniqueID, WorkerID
+from weft._refs import ObjectRef, ObjectRefGenerator
+from weft._remote import method
+
+__version__ = "2.60.0"  # of Ray, whose API this is: programs look
+SCRIPT_MODE, WORKER_MODE = 0, 1
+
+__all__ = [
+    "SCRIPT_MODE", "WORKER_MODE", "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "NodeID", "ObjectID", "ObjectRef",
+    "ObjectRefGenerator", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID", "actor", "available_resources", "cancel", "cluster_resources", "dag",
+    "exceptions", "exit_actor", "get", "get_actor", "get_runtime_context", "init", "is_initialized", "kill", "method", "nodes", "put", "remote",
+    "runtime_env", "shutdown", "util", "wait",
+]  # fmt: skip
+
+_LAZY = ("actor", "dag", "runtime_env", "util", "types", "experimental")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f"weft.{name}")
+    raise AttributeError(f"module 'weft' has no attribute {name!r}")

@@ -1,0 +1,348 @@
+"""init, get, put, wait and their like: the functions of the package weft."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any, Optional, Union, overload
+
+from weft import _node, _state
+from weft import exceptions as ex
+from weft._pb import session_pb2 as pb
+from weft._refs import ObjectRef, ObjectRefGenerator, is_there
+from weft._remote import ActorClass, ActorHandle, HandleInfo, RemoteFunction
+from weft._session import HERE, Session, shield
+
+_node_here: Optional[_node.Node] = None
+_starting = threading.RLock()
+
+
+class Context(dict[str, Any]):
+    """What init returns: a mapping of the address, and a context that ends with shutdown()."""
+
+    @property
+    def address_info(self) -> dict[str, Any]:
+        return dict(self)
+
+    dashboard_url = ""
+
+    def disconnect(self) -> None:
+        shutdown()
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutdown()
+
+
+def init(
+    address: Optional[str] = None, *, num_cpus: Optional[float] = None, num_gpus: Optional[float] = None,
+    resources: Optional[dict[str, float]] = None, labels: Optional[dict[str, str]] = None, object_store_memory: Optional[int] = None,
+    namespace: Optional[str] = None, ignore_reinit_error: bool = False, log_to_driver: bool = True, **others: Any,
+) -> Context:  # fmt: skip
+    """Joins a node, or starts one that ends with this process.
+
+    ``address`` is a node's socket; None is WEFT_ADDRESS or RAY_ADDRESS, and without these a new node with ``num_cpus`` CPUs (default:
+    what this machine has), ``num_gpus`` GPUs, custom ``resources``, ``labels`` and ``object_store_memory`` bytes of shared memory.
+    ``namespace`` is that of named actors; by default the program's own. With ``log_to_driver`` what workers print is printed here.
+    Raises RuntimeError if init was called already, unless ``ignore_reinit_error``, and ConnectionError if nothing listens there.
+    """
+    global _node_here
+    with _starting:
+        if _state.session is not None and _state.session.pid == os.getpid():
+            if ignore_reinit_error or _state.session.worker is not None:
+                return _context(_state.session)
+            raise RuntimeError("Maybe you called weft.init twice by accident? Call shutdown() first, or pass ignore_reinit_error=True.")
+        unknown = [k for k in others if k not in _IGNORED and not k.startswith("_")]
+        if unknown:
+            raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
+        if others.get("runtime_env"):
+            raise NotImplementedError("runtime_env is not there yet")
+        address = address or os.environ.get("WEFT_ADDRESS") or os.environ.get("RAY_ADDRESS")
+        given = {"num_cpus": num_cpus, "num_gpus": num_gpus, "resources": resources, "object_store_memory": object_store_memory}
+        if address == "local" or not address:
+            _node_here = _node.Node(_flags(num_cpus, num_gpus, resources, labels, object_store_memory))
+            address = _node_here.address
+        elif any(v is not None for v in given.values()):
+            raise ValueError(f"When connecting to an existing node, {', '.join(k for k, v in given.items() if v is not None)} must not be provided.")
+        try:
+            _state.session = _join(address, namespace or "")
+        except BaseException:
+            _end_node()
+            raise
+        _state.session.on_log = _print_log if log_to_driver else lambda m: None
+        shield.install()
+        return _context(_state.session)
+
+
+_IGNORED = {
+    "include_dashboard", "dashboard_host", "dashboard_port", "configure_logging", "logging_level", "logging_format", "logging_config", "local_mode",
+    "job_config", "runtime_env", "proxy_server_url", "enable_resource_isolation", "cgroup_path", "system_reserved_cpu", "system_reserved_memory",
+    "object_spilling_directory",
+}  # fmt: skip
+
+
+def _context(session: Session) -> Context:
+    return Context(address=session.address, node_id=bytes(session.info.node).hex())
+
+
+def _flags(cpus: Any, gpus: Any, resources: Any, labels: Any, store: Any) -> list[str]:
+    flags = []
+    for name, value in (("num_cpus", cpus), ("num_gpus", gpus)):
+        if value is not None and value < 0:
+            raise ValueError(f"{name} must not be negative, got {value}")
+    if cpus is not None:
+        flags.append(f"--cpus={cpus}") if cpus else flags.append("--resources=CPU=0")
+    if gpus:
+        flags.append(f"--resources=GPU={gpus}")
+    flags += [f"--resources={k}={v}" for k, v in (resources or {}).items()]
+    flags += [f"--labels={k}={v}" for k, v in (labels or {}).items()]
+    if store:
+        flags.append(f"--store-bytes={int(store)}")
+    return flags
+
+
+def _join(address: str, namespace: str) -> Session:
+    call = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        call.connect(address)
+    except OSError as error:
+        call.close()
+        raise ConnectionError(f"no node at {address}: {error}; `weft start` starts one and prints its address") from None
+    metadata = {"cwd": os.getcwd(), "sys_path": json.dumps([p or os.getcwd() for p in sys.path])}
+    if os.environ.get("WEFT_AS_RAY"):
+        metadata["as_ray"] = "1"
+    hello = pb.Hello(
+        version=1, role="driver", language="python", pid=os.getpid(), name=os.path.basename(sys.argv[0]) or "python", namespace=namespace,
+        entrypoint=sys.executable, metadata=metadata,
+    )  # fmt: skip
+    return Session(call, None, hello, address)
+
+
+def _print_log(m: Any) -> None:
+    line = m.text.decode(errors="replace").rstrip("\n")
+    name = f"{m.name} " if m.name else ""
+    out = sys.stderr if m.stderr else sys.stdout
+    who = f"({name}pid={m.pid})"
+    print(f"\x1b[36m{who}\x1b[0m {line}" if out.isatty() else f"{who} {line}", file=out)
+
+
+@atexit.register
+def shutdown(wait_for_processes: bool = False) -> None:
+    """Ends the session, and the node if init started it. Nothing happens if there is none."""
+    with _starting:
+        session, _state.session = _state.session, None
+        if session is None or session.pid != os.getpid():
+            return
+        session.close()
+        session.join()
+        _end_node()
+
+
+def _end_node() -> None:
+    global _node_here
+    node, _node_here = _node_here, None
+    if node is not None:
+        node.close()
+
+
+def is_initialized() -> bool:
+    """Whether this process has a session."""
+    return _state.session is not None and _state.session.error is None
+
+
+def remote(*args: Any, **options: Any) -> Any:
+    """Makes a function a RemoteFunction or a class an ActorClass; as a decorator, bare or with options."""
+    if len(args) == 1 and not options and callable(args[0]):
+        return _remote(args[0], {})
+    if args or not options:
+        raise TypeError("@remote takes options by keyword, or a function or class alone")
+    return lambda thing: _remote(thing, options)
+
+
+def _remote(thing: Any, options: dict[str, Any]) -> Any:
+    if inspect.isclass(thing):
+        return ActorClass(thing, options)
+    if inspect.isfunction(thing) or type(thing).__name__ == "cython_function_or_method":
+        return RemoteFunction(thing, options)
+    raise TypeError("The @remote decorator must be applied to either a function or a class.")
+
+
+@overload
+def get(refs: ObjectRef[Any], *, timeout: Optional[float] = None) -> Any: ...
+@overload
+def get(refs: Sequence[ObjectRef[Any]], *, timeout: Optional[float] = None) -> list[Any]: ...
+def get(refs: Any, *, timeout: Optional[float] = None) -> Any:
+    """The value of a reference, or a list of the values of a list of them.
+
+    Raises what a task raised, as a class that is also RayTaskError; GetTimeoutError after ``timeout`` seconds.
+    """
+    session = _state.current()
+    if isinstance(refs, ObjectRefGenerator):
+        return refs
+    single = isinstance(refs, ObjectRef)
+    many = [refs] if single else refs
+    if not isinstance(many, list):
+        raise ValueError(f"Invalid type of object refs, {type(refs)}, is given. 'refs' must either be a single ObjectRef or a list of ObjectRefs.")
+    entries = []
+    for ref in many:
+        if not isinstance(ref, ObjectRef):
+            raise ValueError(f"Invalid type of object refs, {type(ref)}, is given. 'refs' must either be a single ObjectRef or a list of ObjectRefs.")
+        entries.append(ref._entry)
+    waiting = [e for e in entries if e.state != HERE]
+    if waiting:
+        _wait_for(session, waiting, timeout)
+    values = [session.result(e) for e in entries]
+    return values[0] if single else values
+
+
+def _wait_for(session: Session, entries: list[Any], timeout: Optional[float]) -> None:
+    session.want(entries)
+    left = iter(entries)
+    waits = [next(left, None)]
+
+    def done() -> bool:
+        while waits[0] is not None and waits[0].state == HERE:
+            waits[0] = next(left, None)
+        return waits[0] is None
+
+    with session.blocked(entries):
+        if not session.wait_until(done, timeout):
+            missing = sum(e.state != HERE for e in entries)
+            raise ex.GetTimeoutError(
+                f"Get timed out: {missing} of {len(entries)} objects were not there after {timeout} s. `weft why ID` says what one waits for."
+            )
+
+
+def put(value: Any) -> ObjectRef[Any]:
+    """Stores a value and returns a reference to it."""
+    if isinstance(value, ObjectRef):
+        raise TypeError("Calling 'put' on an ObjectRef is not allowed. If you really want that, put it inside a list.")
+    session = _state.current()
+    return ObjectRef(session.put(value), session)
+
+
+def wait(
+    refs: list[ObjectRef[Any]], *, num_returns: int = 1, timeout: Optional[float] = None, fetch_local: bool = True
+) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
+    """Waits until ``num_returns`` of the references, in either outcome, are there, or ``timeout`` seconds have passed.
+
+    Returns those that are (at most num_returns), and the others, both in their order.
+    """
+    if isinstance(refs, ObjectRef):
+        raise TypeError("wait() expected a list of ObjectRefs, got a single ObjectRef")
+    if not isinstance(refs, list):
+        raise TypeError(f"wait() expected a list of ObjectRefs, got {type(refs)}")
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
+    if any(not isinstance(r, ObjectRef) for r in refs):
+        raise TypeError("wait() expected a list of ObjectRefs")
+    if len(set(refs)) != len(refs):
+        raise ValueError("Wait requires a list of unique object refs.")
+    if num_returns <= 0:
+        raise ValueError(f"Invalid number of objects to return {num_returns}.")
+    if num_returns > len(refs) > 0:
+        raise ValueError("num_returns cannot be greater than the number of objects provided to wait.")
+    if not refs:
+        return [], []
+    session = _state.current()
+    entries = [r._entry for r in refs]
+    session.watch(entries)
+    if not _enough(entries, num_returns):
+        with session.blocked(entries):
+            session.wait_until(lambda: _enough(entries, num_returns), timeout)
+    ready: list[ObjectRef[Any]] = []
+    rest: list[ObjectRef[Any]] = []
+    for ref in refs:
+        (ready if len(ready) < num_returns and is_there(ref._entry) else rest).append(ref)
+    return ready, rest
+
+
+def _enough(entries: list[Any], n: int) -> bool:
+    for e in entries:
+        if is_there(e):
+            n -= 1
+            if n == 0:
+                return True
+    return False
+
+
+def cancel(ref: Union[ObjectRef[Any], ObjectRefGenerator], *, force: bool = False, recursive: bool = True) -> None:
+    """Cancels a task, and what it has submitted if ``recursive``.
+
+    One that waits does not run; one that runs is interrupted, and with ``force`` its process is killed.
+    """
+    if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
+        raise TypeError(f"cancel() only supported for object refs. For actors, try weft.kill. Got: {type(ref)}.")
+    session = _state.current()
+    session.send(pb.KIND_CANCEL, pb.Cancel(task=ref.task_id().binary(), force=force, recursive=recursive))
+    session.flush()
+
+
+def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
+    """Ends an actor at once; its running and waiting calls fail."""
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(f"weft.kill() only supported for actors. For tasks, try weft.cancel(). Got: {type(actor)}.")
+    session = _state.current()
+    session.send(pb.KIND_KILL, pb.Kill(actor=actor._ray_actor, no_restart=no_restart))
+    session.flush()
+
+
+def get_actor(name: str, namespace: Optional[str] = None) -> ActorHandle:
+    """A handle of the living actor of that name. Raises ValueError if there is none."""
+    if not name:
+        raise ValueError("Please supply a non-empty value to get_actor")
+    session = _state.current()
+    found = session.ask(pb.KIND_LOOKUP, pb.Lookup(namespace=namespace or "", name=name))
+    if found.language != "python":
+        raise ValueError(f"the actor {name!r} is of the language {found.language or 'go'}, not Python")
+    return ActorHandle(session, bytes(found.actor), HandleInfo.loads(found.meta), 1)
+
+
+def list_named_actors(all_namespaces: bool = False) -> list[Any]:
+    """The names of the living named actors of this namespace; of all, with all_namespaces, as dicts of name and namespace."""
+    found = json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="named")).json)
+    if all_namespaces:
+        return list(found)
+    namespace = _state.current().info.namespace
+    return [row["name"] for row in found if row["namespace"] == namespace]
+
+
+def _resources() -> Any:
+    return json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="resources")).json)
+
+
+def cluster_resources() -> dict[str, float]:
+    """What there is in all, by resource."""
+    return dict(_resources()["total"])
+
+
+def available_resources() -> dict[str, float]:
+    """What is free now, by resource; those without any are left out."""
+    return {k: v for k, v in _resources()["free"].items() if v > 0}
+
+
+def nodes() -> list[dict[str, Any]]:
+    """A row for each node."""
+    session = _state.current()
+    return [{
+        "NodeID": bytes(session.info.node).hex(), "Alive": True, "NodeManagerAddress": "127.0.0.1", "NodeManagerHostname": socket.gethostname(),
+        "Resources": cluster_resources(), "Labels": {"ray.io/node-id": bytes(session.info.node).hex()}, "alive": True,
+    }]  # fmt: skip
+
+
+def exit_actor() -> None:
+    """Ends the actor that calls this, after this call; calls that wait fail."""
+    from weft._worker import ActorExit
+
+    job = _state.running.get()
+    if job is None or not job.actor:
+        raise TypeError("exit_actor called outside of an actor")
+    raise ActorExit

@@ -1,0 +1,80 @@
+"""Errors between the session protocol's envelope and Python's exceptions."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Callable, Optional
+
+from weft import exceptions as ex
+from weft._pb import session_pb2 as pb
+
+USER_ERROR, WORKER_CRASHED, ACTOR_DIED, CANCELLED, NOT_FOUND, ALREADY_EXISTS, ENCODE, CLOSED = 1, 2, 4, 6, 16, 17, 18, 19
+PICKLE = 5
+
+# By wire.Code; those that are not here are RaySystemError.
+_KINDS: dict[int, type[Exception]] = {
+    2: ex.WorkerCrashedError, 3: ex.NodeDiedError, 4: ex.ActorDiedError, 5: ex.ActorUnavailableError, 6: ex.TaskCancelledError,
+    7: ex.GetTimeoutError, 8: ex.ObjectLostError, 9: ex.OwnerDiedError, 10: ex.ObjectFreedError, 11: ex.ObjectStoreFullError,
+    12: ex.OutOfMemoryError, 13: ex.TaskUnschedulableError, 14: ex.RuntimeEnvSetupError, 16: ValueError, 17: ex.ActorAlreadyExistsError,
+    22: ValueError, 23: ex.PendingCallsLimitExceeded,
+}  # fmt: skip
+
+
+def text(e: Any) -> str:
+    """What an envelope says, in one paragraph; with the last lines of a worker that died."""
+    parts = [f"{e.op}: {e.message}" if e.op and e.message else e.message or e.op]
+    if e.attempt > 1:
+        parts.append(f"(attempt {e.attempt})")
+    if e.place:
+        parts.append(f"[{e.place}]")
+    said = " ".join(parts)
+    if e.hint:
+        said += f"; {e.hint}"
+    if e.stderr:
+        said += f"\n--- last lines of its stderr ---\n{e.stderr.rstrip()}"
+    return said
+
+
+def from_envelope(e: Any, loads: Callable[[bytes], Any]) -> BaseException:
+    """The exception to raise for an envelope."""
+    if e.code == USER_ERROR:
+        cause = None
+        if e.HasField("cause") and e.cause.tag == PICKLE:
+            try:
+                cause = loads(e.cause.data)
+            except BaseException:  # its class may be unknown here, or refuse its arguments
+                cause = None
+        return ex.RayTaskError(e.op, e.trace or e.message, cause, e.place).as_instanceof_cause()
+    error = _KINDS.get(e.code, ex.RaySystemError)(text(e))
+    if isinstance(error, ex.RayActorError) and e.actor:
+        error.actor_id = e.actor.hex()
+    return error
+
+
+def to_envelope(error: BaseException, op: str, place: str, dumps: Callable[[Any], bytes]) -> Any:
+    """The envelope of what a function raised."""
+    if isinstance(error, ex.RayTaskError) and error.cause is not None:
+        # A task that fails because another has passes that one's error on.
+        trace, cause = str(error), error.cause
+    else:
+        trace, cause = _trace(error), error
+    m = pb.Error(code=USER_ERROR, type=type(cause).__name__, message=str(error), trace=trace, op=op, place=place)
+    data = _pickled(cause, dumps)
+    if data is not None:
+        m.cause.tag, m.cause.data, m.cause.size = PICKLE, data, len(data)
+    return m
+
+
+def _pickled(cause: BaseException, dumps: Callable[[Any], bytes]) -> Optional[bytes]:
+    try:
+        return dumps(cause)
+    except BaseException:  # whatever a __reduce__ raises
+        return None
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback from the user's frames on."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_frame.f_globals.get("__name__", "").startswith("weft._"):
+        tb = tb.tb_next
+    return "".join(traceback.format_exception(type(error), error, tb))

@@ -1,0 +1,77 @@
+"""Starting a node for a program that has none: the binary as a child, which ends with this process however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Optional
+
+from weft import exceptions as ex
+
+
+def binary() -> str:
+    """The path of the program ``weft``: WEFT_BINARY, or the package's, or the repository's, or that in PATH."""
+    here = Path(__file__).resolve().parent
+    for found in (os.environ.get("WEFT_BINARY"), here / "_bin" / "weft", here.parents[2] / "bin" / "weft", shutil.which("weft")):
+        if found and os.access(found, os.X_OK):
+            return str(found)
+    raise ex.RaySystemError("there is no program weft; `make build` makes bin/weft, or WEFT_BINARY says where it is")
+
+
+class Node:
+    """A node that lives as long as this process."""
+
+    def __init__(self, flags: list[str]) -> None:
+        self.dir = tempfile.mkdtemp(prefix="weft-")
+        self._life, theirs = socket.socketpair()
+        ready, said = socket.socketpair()
+        arguments = [binary(), "start", "--dir", self.dir, f"--life-fd={theirs.fileno()}", f"--ready-fd={said.fileno()}", *flags]
+        with theirs, said:
+            self.process = subprocess.Popen(
+                arguments, pass_fds=(theirs.fileno(), said.fileno()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, start_new_session=True, env={**os.environ, "PYTHONPATH": _path()},
+            )  # fmt: skip
+        with ready:
+            report = _read(ready)
+        if report is None or "error" in {k.lower() for k in report if report[k]}:
+            assert self.process.stderr is not None
+            why = (report or {}).get("error") or self.process.stderr.read().decode(errors="replace").strip()
+            self.close()
+            raise ex.RaySystemError(f"the node could not be started: {why}")
+        self.address: str = report["ready"]["address"]
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def close(self) -> None:
+        self._life.close()
+        self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def _path() -> str:
+    """PYTHONPATH by which workers find this package."""
+    here = str(Path(__file__).resolve().parents[1])
+    return os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH")) if p)
+
+
+def _read(sock: socket.socket) -> Optional[dict[str, Any]]:
+    data = b""
+    while chunk := sock.recv(65536):
+        data += chunk
+        if data.endswith(b"\n"):
+            break
+    try:
+        report: dict[str, Any] = {k.lower(): v for k, v in json.loads(data).items()}
+        return report
+    except ValueError:
+        return None
+
+
+def entrypoint() -> str:
+    return sys.executable

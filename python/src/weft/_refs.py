@@ -1,0 +1,251 @@
+"""References to objects, and generators of them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import functools
+from collections import deque
+from typing import Any, Callable, Generator, Generic, Optional, TypeVar
+
+from weft import _state, _values
+from weft import exceptions as ex
+from weft._ids import JobID, TaskID
+from weft._pb import session_pb2 as pb
+from weft._session import HERE, THERE, Entry, Session
+
+T = TypeVar("T")
+
+
+class ObjectRef(Generic[T]):
+    """A reference to an object. While one exists the object does; ``await ref`` gives its value."""
+
+    __slots__ = ("__weakref__", "_entry", "_session")
+
+    def __init__(self, entry: Entry, session: Session) -> None:
+        entry.count += 1
+        self._entry = entry
+        self._session = session
+
+    def __del__(self) -> None:
+        try:
+            self._session.drop(self._entry)
+        except Exception:  # at the interpreter's end
+            pass
+
+    def binary(self) -> bytes:
+        return self._entry.id
+
+    def hex(self) -> str:
+        return self._entry.id.hex()
+
+    def task_id(self) -> TaskID:
+        return TaskID(self._entry.id[:16])
+
+    def job_id(self) -> JobID:
+        return JobID(bytes(self._session.info.job))
+
+    def is_nil(self) -> bool:
+        return False
+
+    @classmethod
+    def size(cls) -> int:
+        return 20
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectRef) and self._entry.id == other._entry.id
+
+    def __hash__(self) -> int:
+        return hash(self._entry.id)
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self.hex()})"
+
+    def __reduce__(self) -> Any:
+        refs = _values.found.refs
+        if refs is None:
+            raise TypeError("an ObjectRef can only be pickled inside a value that is given to Weft: a task's argument or result, or put()")
+        refs.append(self._entry.id)
+        return _restore, (self._entry.id,)
+
+    def _on_completed(self, call: Callable[[Any], None]) -> None:
+        """Has ``call(value or error)`` called, on another thread, when the object is there."""
+        self._session.on_ready(self._entry, lambda: call(_outcome(self)), True)
+
+    def future(self) -> concurrent.futures.Future[T]:
+        """A concurrent future of the value."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()
+
+        def finish() -> None:
+            try:
+                future.set_result(self._session.result(self._entry))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._session.on_ready(self._entry, finish, True)
+        return future
+
+    def as_future(self) -> asyncio.Future[T]:
+        """A future of the value in the running event loop."""
+        return asyncio.wrap_future(self.future())
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._entry.state == HERE:
+            return self._session.result(self._entry)  # type: ignore[no-any-return]
+        return (yield from self.as_future().__await__())
+
+
+def _outcome(ref: ObjectRef[Any]) -> Any:
+    try:
+        return ref._session.result(ref._entry)
+    except BaseException as error:
+        return error
+
+
+def _restore(oid: bytes) -> ObjectRef[Any]:
+    session = _state.current()
+    entry = session.adopt(oid)
+    ref: ObjectRef[Any] = ObjectRef(entry, session)
+    entry.count -= 1  # adopt has counted it
+    return ref
+
+
+class ObjectRefGenerator:
+    """The results of a streaming task, as references in the order in which they are made."""
+
+    AHEAD = 64  # items asked for in advance
+
+    def __init__(self, session: Session, tid: bytes) -> None:
+        self._session = session
+        self._task = tid
+        self._items: deque[Entry] = deque()
+        self._asked = 0
+        self._ended = False
+        self._error: Optional[BaseException] = None
+        self._told = False
+        self._wakers: list[Callable[[], None]] = []
+        session.streams[tid] = self
+        self._ask()
+
+    # What the session calls, on the thread that leads.
+
+    def add(self, entry: Entry) -> None:
+        self._asked -= 1
+        self._items.append(entry)
+        self._wake()
+
+    def end(self, error: Optional[BaseException]) -> None:
+        self._ended, self._error = True, error
+        self._wake()
+
+    def _wake(self) -> None:
+        wakers, self._wakers = self._wakers, []
+        for wake in wakers:
+            with self._session._lock:
+                self._session._callbacks -= 1
+            wake()
+
+    def _ask(self) -> None:
+        low = self._asked + len(self._items)
+        if not self._ended and low <= self.AHEAD // 2:
+            n = self.AHEAD - low
+            self._asked += n
+            self._session.send(pb.KIND_CONSUME, pb.Consume(task=self._task, n=n))
+
+    def _take(self) -> ObjectRef[Any]:
+        """The next reference; only when there is something to take."""
+        if self._items:
+            ref: ObjectRef[Any] = ObjectRef(self._items.popleft(), self._session)
+            self._ask()
+            return ref
+        if self._error is not None and not self._told:
+            # As a reference whose get raises, like every other failure of a task.
+            self._told = True
+            entry = Entry(self._task + b"\xff\xff\xff\xff", HERE, 0)
+            entry.value = _ErrorValue(self._error)
+            return ObjectRef(entry, self._session)
+        raise StopIteration
+
+    def __iter__(self) -> ObjectRefGenerator:
+        return self
+
+    def __next__(self) -> ObjectRef[Any]:
+        return self._next_sync(None)
+
+    def _next_sync(self, timeout_s: Optional[float] = None) -> ObjectRef[Any]:
+        if not self._items and not self._ended:
+            with self._session.blocked():
+                if not self._session.wait_until(lambda: bool(self._items) or self._ended, timeout_s):
+                    raise ex.GetTimeoutError("no further result came in time")
+        return self._take()
+
+    def __aiter__(self) -> ObjectRefGenerator:
+        return self
+
+    async def __anext__(self) -> ObjectRef[Any]:
+        while not self._items and not self._ended:
+            loop = asyncio.get_running_loop()
+            ready = loop.create_future()
+            with self._session._lock:
+                self._wakers.append(functools.partial(_resolve, loop, ready))
+                self._session._callbacks += 1
+            self._session.poke()
+            await ready
+        try:
+            return self._take()
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    def completed(self) -> ObjectRef[Any]:
+        raise NotImplementedError("ObjectRefGenerator.completed() is not there yet; iterate to the end instead")
+
+    def next_ready(self) -> bool:
+        """Whether the next reference, or the end, is there."""
+        self._session.wait_until(lambda: bool(self._items) or self._ended, 0)
+        return bool(self._items) or self._ended
+
+    def is_finished(self) -> bool:
+        return self._ended and not self._items
+
+    def task_id(self) -> TaskID:
+        return TaskID(self._task)
+
+    def __del__(self) -> None:
+        try:
+            session = self._session
+            while self._items:
+                entry = self._items.popleft()
+                entry.count += 1
+                session.drop(entry)
+            if not self._ended and session.error is None:
+                session.streams.pop(self._task, None)
+                session.send(pb.KIND_DROP_STREAM, pb.TaskRef(task=self._task))
+        except Exception:  # at the interpreter's end
+            pass
+
+
+def _resolve(loop: asyncio.AbstractEventLoop, ready: asyncio.Future[None]) -> None:
+    """Completes a future of another thread's loop, unless its waiter has gone."""
+
+    def resolve() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.call_soon_threadsafe(resolve)
+
+
+class _ErrorValue:
+    """Stands for a pb.Value with an error that is an exception already."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def HasField(self, name: str) -> bool:
+        if name == "error":
+            raise self._error
+        return False
+
+
+def is_there(entry: Entry) -> bool:
+    return entry.state >= THERE

@@ -1,0 +1,29 @@
+"""The session of this process, and the task that the current thread of control runs."""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from typing import Any, Optional
+
+from weft import exceptions as ex
+from weft._session import Session
+
+session: Optional[Session] = None
+"""That of init(), or of the worker that this process is."""
+
+running: ContextVar[Any] = ContextVar("weft_running", default=None)
+"""The _worker.Job that runs here."""
+
+
+def current() -> Session:
+    """The session; starts one as init() does if there is none."""
+    if session is None:
+        from weft import _api
+
+        _api.init()
+    s = session
+    assert s is not None
+    if s.pid != os.getpid():
+        raise ex.RaySystemError("this process was forked from one that uses Weft; call weft.init() in it")
+    return s

@@ -1,0 +1,483 @@
+"""A worker process: runs what its node sends. ``python -m weft._worker``, started by a node.
+
+The main thread reads the call lane and runs tasks, and the methods of a serial actor, one after the other. Methods of an
+actor that allows several at a time run on threads, or, if the class is asynchronous, on the event loop of a thread. The side
+thread cancels, takes back what has not begun, and ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Iterator, Optional
+
+from weft import _errors, _state, _values
+from weft import exceptions as ex
+from weft._pb import session_pb2 as pb
+from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Slot
+from weft._session import Session, shield
+
+
+class Job:
+    """One task, constructor or method call that the node has sent."""
+
+    __slots__ = ("actor", "attempt", "begun_at", "cancelled", "execute", "future", "incarnation", "lease", "started", "task", "template", "thread")
+
+    def __init__(self, m: Any, template: Any) -> None:
+        self.execute = m
+        self.template = template
+        self.task: bytes = m.task
+        self.attempt: int = m.attempt
+        self.lease: int = m.lease
+        self.actor: bytes = m.actor
+        self.incarnation: int = m.incarnation
+        self.started = False
+        self.cancelled = False
+        self.begun_at = 0
+        self.thread: Optional[int] = None
+        self.future: Any = None  # on an event loop
+
+
+class Actor:
+    """The actor that lives in this process."""
+
+    def __init__(self, job: Job, cls: type) -> None:
+        self.id = job.actor
+        self.incarnation = job.incarnation
+        self.cls = cls
+        self.instance: Any = None
+        described = job.template.actor
+        self.loop: Optional[asyncio.AbstractEventLoop] = None
+        self.limits: dict[str, Any] = {}
+        self.pools: dict[str, ThreadPoolExecutor] = {}
+        groups = {"": described.concurrency, **described.groups}
+        if any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for _, f in inspect.getmembers(cls, inspect.isfunction)):
+            self.loop = asyncio.new_event_loop()
+            for name, limit in groups.items():
+                self.limits[name] = asyncio.Semaphore(limit)
+            threading.Thread(target=self.loop.run_forever, name="weft-loop", daemon=True).start()
+        elif described.groups or described.concurrency > 1:
+            for name, limit in groups.items():
+                self.pools[name] = ThreadPoolExecutor(limit, thread_name_prefix=f"weft-{name or 'actor'}")
+
+    def group(self, name: str, table: dict[str, Any]) -> str:
+        if name and name not in table:
+            raise ValueError(f"{self.cls.__name__} has no concurrency group {name!r}; there are {sorted(k for k in table if k)}")
+        return name
+
+
+class _Left(BaseException):
+    """Ends the process."""
+
+
+class ActorExit(BaseException):
+    """Raised by exit_actor."""
+
+
+class Worker:
+    """The role that a worker's session has."""
+
+    def __init__(self) -> None:
+        self.session: Session = None  # type: ignore[assignment]
+        self.jobs: deque[Job] = deque()
+        self.templates: dict[int, Any] = {}
+        self.functions: dict[bytes, Any] = {}
+        self.actor: Optional[Actor] = None
+        self.running: dict[bytes, Job] = {}
+        self.lock = threading.RLock()
+        self.waiting: dict[bytes, int] = {}
+        self.leaving = False
+        self.place = ""
+
+    # The main thread.
+
+    def serve(self) -> None:
+        session = self.session
+        self.place = f"pid={os.getpid()}, worker {session.info.worker} on {socket.gethostname()}"
+        while True:
+            if not self.jobs:
+                session.wait_until(lambda: bool(self.jobs) or self.leaving)
+            if not self.jobs:
+                break
+            job = self._next()
+            if job is not None:
+                self._dispatch(job)
+        session.flush()
+
+    def _next(self) -> Optional[Job]:
+        with shield, self.lock:
+            if not self.jobs:
+                return None
+            job = self.jobs.popleft()
+            self.running[job.task] = job
+            return job
+
+    def execute(self, m: Any) -> None:
+        """Takes an Execute; called by the thread that leads."""
+        if m.HasField("template"):
+            self.templates[m.template_id] = m.template
+        self.jobs.append(Job(m, self.templates[m.template_id]))
+
+    def _dispatch(self, job: Job) -> None:
+        actor = self.actor
+        if job.template.kind != METHOD or actor is None or (actor.loop is None and not actor.pools):
+            self._run(job)
+            return
+        try:
+            group = self._group_of(job, actor)
+        except ValueError as error:
+            self._answer(job, error=error)
+            return
+        if actor.loop is not None:
+            with self.lock:
+                job.future = asyncio.run_coroutine_threadsafe(self._run_async(job, actor, group), actor.loop)
+        else:
+            actor.pools[group].submit(self._run, job)
+
+    def _group_of(self, job: Job, actor: Actor) -> str:
+        table = actor.limits or actor.pools
+        name = job.execute.group
+        if not name:
+            name = getattr(getattr(actor.cls, job.template.function, None), "__ray_method_options__", {}).get("concurrency_group") or ""
+        return actor.group(name, table)
+
+    def _begin(self, job: Job) -> None:
+        job.begun_at = time.perf_counter_ns()
+        job.thread = threading.get_ident()
+        job.started = True
+        if job.execute.begun:
+            self.session.send(pb.KIND_BEGUN, pb.TaskRef(task=job.task))
+
+    def _run(self, job: Job) -> None:
+        """Runs a job on this thread, and answers."""
+        token = _state.running.set(job)
+        try:
+            self._begin(job)
+            if job.cancelled:
+                raise ex.TaskCancelledError("before it began")
+            function = self._function(job)
+            args, kwargs = self._arguments(job)
+            value = function(*args, **kwargs)
+            del args, kwargs
+            if job.template.stream:
+                self._answer(job, items=self._send_items(job, value))
+            else:
+                self._answer(job, value)
+        except ActorExit:
+            self._answer(job, exits=True)
+        except KeyboardInterrupt as error:
+            self._answer(job, error=ex.TaskCancelledError("while it ran") if job.cancelled else error)
+        except SystemExit as error:
+            self._exit(job, error)
+        except BaseException as error:
+            self._answer(job, error=error)
+        finally:
+            _state.running.reset(token)
+
+    async def _run_async(self, job: Job, actor: Actor, group: str) -> None:
+        _state.running.set(job)
+        try:
+            async with actor.limits[group]:
+                self._begin(job)
+                args, kwargs = self._arguments(job)
+                value = self._function(job)(*args, **kwargs)
+                if inspect.isasyncgen(value):
+                    n = 0
+                    async for item in value:
+                        self._send_item(job, item, n)
+                        n += 1
+                    self._answer(job, items=n)
+                    return
+                if inspect.isawaitable(value):
+                    value = await value
+                if job.template.stream:
+                    self._answer(job, items=self._send_items(job, value))
+                else:
+                    self._answer(job, value)
+        except ActorExit:
+            self._answer(job, exits=True)
+        except asyncio.CancelledError as error:
+            self._answer(job, error=ex.TaskCancelledError("while it ran") if job.cancelled else error)
+        except BaseException as error:
+            self._answer(job, error=error)
+
+    def _exit(self, job: Job, error: SystemExit) -> None:
+        """The function ends its process: its task fails with that, or its actor ends."""
+        code = error.code
+        if job.template.kind == METHOD and code in (0, None):
+            self._answer(job, exits=True)
+            return
+        self.session.flush()
+        sys.stdout.flush()
+        print(f"sys.exit({code!r}) in a task ends its worker", file=sys.stderr, flush=True)
+        os._exit(code if isinstance(code, int) else 1)
+
+    # Functions and arguments.
+
+    def _function(self, job: Job) -> Callable[..., Any]:
+        t = job.template
+        if t.kind == TASK:
+            return self._load(t)  # type: ignore[no-any-return]
+        if t.kind == CREATE:
+            cls = self._load(t)
+
+            def create(*args: Any, **kwargs: Any) -> None:
+                actor = Actor(job, cls)
+                self.actor = actor
+                actor.instance = cls(*args, **kwargs)
+
+            return create
+        actor = self.actor
+        if actor is None or actor.incarnation != job.incarnation:
+            raise ex.ActorUnavailableError("its process does not have this incarnation of the actor")
+        if t.function == READY:
+            return lambda: True
+        if t.function == TERMINATE:
+            return _terminate
+        if t.function == CALL:
+            return lambda fn, *a, **k: fn(actor.instance, *a, **k)
+        return getattr(actor.instance, t.function)  # type: ignore[no-any-return]
+
+    def _load(self, t: Any) -> Any:
+        if not t.code:
+            return _by_name(t.function)
+        found = self.functions.get(t.code)
+        if found is None:
+            data = self.session.ask(pb.KIND_FETCH, pb.Fetch(hash=t.code)).data
+            found = self.functions[t.code] = _values.decode(_values.PICKLE, data)
+        return found
+
+    def _arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        sent = job.execute.args
+        if not sent:
+            return (), {}
+        packed = self._argument(sent[0])
+        args = packed[0]
+        kwargs = packed[1] if len(packed) > 1 else {}
+        if len(sent) > 1:
+            values = [None, *(self._argument(a) for a in sent[1:])]
+            args = tuple([values[a.index] if type(a) is Slot else a for a in args])
+            kwargs = {k: values[v.index] if type(v) is Slot else v for k, v in kwargs.items()}
+        return args, kwargs
+
+    def _argument(self, a: Any) -> Any:
+        value = a.value
+        if value.HasField("error"):
+            raise _errors.from_envelope(value.error, self.session.loads)
+        if value.HasField("at"):
+            oid = bytes(a.object)
+            view = self.session.slabs.view(value.at, value.size or value.at.size, lambda: self.session._unpin(oid))
+            return _values.decode(value.tag, view)
+        return _values.decode(value.tag, value.data)
+
+    # Answers.
+
+    def _answer(self, job: Job, value: Any = None, *, error: Optional[BaseException] = None, items: int = 0, exits: bool = False) -> None:
+        m = pb.Result(task=job.task, attempt=job.attempt, lease=job.lease, ran=time.perf_counter_ns() - job.begun_at, items=items, exits=exits)
+        if error is None and not exits and not job.template.stream:
+            try:
+                self._fill(job, m, value)
+            except BaseException as e:
+                del m.returns[:], m.reservations[:]
+                error = e
+        if error is not None:
+            m.error.CopyFrom(self._envelope(job, error))
+        with shield, self.lock:
+            self.running.pop(job.task, None)
+            last = not self.jobs
+        self.session.call.queue(pb.KIND_RESULT, m.SerializeToString())
+        if last:
+            self.session.flush()
+        else:
+            self.session.poke()
+
+    def _fill(self, job: Job, m: Any, value: Any) -> None:
+        n = job.template.returns
+        if job.template.kind == CREATE:
+            m.returns.add()
+            return
+        values = [value] if n == 1 else _several(value, n, job.template.name)
+        reservations = []
+        for v in values:
+            reservations.append(self._encode(job, v, m.returns.add()))
+        if any(reservations):
+            m.reservations.extend(reservations)
+
+    def _encode(self, job: Job, value: Any, into: Any) -> int:
+        """Encodes a value; returns the reservation that it lies in, or 0."""
+        encoded = _values.encode(value)
+        into.tag, into.size, into.refs = encoded.tag, encoded.size, encoded.refs
+        if encoded.size <= self.session.info.inline_limit:
+            into.data = encoded.data()
+            return 0
+        return self.session.reserve(encoded, job.task)
+
+    def _send_items(self, job: Job, values: Any) -> int:
+        n = 0
+        for value in values:
+            self._send_item(job, value, n)
+            n += 1
+        return n
+
+    def _send_item(self, job: Job, value: Any, index: int) -> None:
+        if job.cancelled:
+            raise ex.TaskCancelledError("while it ran")
+        m = pb.Item(task=job.task, attempt=job.attempt, index=index)
+        m.reservation = self._encode(job, value, m.value)
+        self.session.send(pb.KIND_ITEM, m)
+
+    def _envelope(self, job: Job, error: BaseException) -> Any:
+        name = job.template.name or job.template.function
+        if isinstance(error, ex.TaskCancelledError):
+            return pb.Error(code=_errors.CANCELLED, op=name, message=str(error), place=self.place)
+        return _errors.to_envelope(error, name, self.place, _values.dumps)
+
+    @contextlib.contextmanager
+    def blocked(self, entries: Any = ()) -> Iterator[None]:
+        """The running task waits: its CPU is another's meanwhile."""
+        job = _state.running.get()
+        if job is None or job.task not in self.running:
+            yield
+            return
+        with self.lock:
+            n = self.waiting[job.task] = self.waiting.get(job.task, 0) + 1
+        if n == 1:
+            ids = b"".join(e.id for e in entries)[:20_000]
+            self.session.call.queue(pb.KIND_BLOCKED, pb.TaskRef(task=job.task, objects=ids).SerializeToString())
+        try:
+            yield
+        finally:
+            with self.lock:
+                n = self.waiting[job.task] = self.waiting[job.task] - 1
+                if n == 0:
+                    del self.waiting[job.task]
+            if n == 0:
+                self.session.call.queue(pb.KIND_UNBLOCKED, pb.TaskRef(task=job.task).SerializeToString())
+                self.session.poke()
+
+    # The side thread.
+
+    def on_side(self, kind: int, body: bytes) -> None:
+        if kind == pb.KIND_EXIT:
+            self.leaving = True
+            if not self.running and not self.jobs:
+                self.session.close(_Gone())
+        elif kind == pb.KIND_STOP_ACTOR:
+            os._exit(0)
+        elif kind == pb.KIND_INTERRUPT:
+            self._interrupt(pb.Interrupt.FromString(body))
+        elif kind == pb.KIND_REVOKE:
+            self._revoke(pb.Revoke.FromString(body))
+
+    def _revoke(self, m: Any) -> None:
+        self.session._read_ready()  # what is in the socket has not begun either
+        wanted = {m.tasks[i : i + 16] for i in range(0, len(m.tasks), 16)}
+        back = b""
+        with self.lock:
+            for job in [j for j in self.jobs if j.lease == m.lease and (not wanted or j.task in wanted)]:
+                self.jobs.remove(job)
+                back += job.task
+        self.session.side.queue(pb.KIND_TAKEN_BACK, pb.TakenBack(lease=m.lease, tasks=back).SerializeToString())
+        self.session.side.flush()
+
+    def _interrupt(self, m: Any) -> None:
+        self.session._read_ready()
+        with self.lock:
+            job = self.running.get(m.task) or next((j for j in self.jobs if j.task == m.task), None)
+            if job is None or job.attempt != m.attempt:
+                return
+            job.cancelled = True
+            waiting = job in self.jobs
+            if waiting:
+                self.jobs.remove(job)
+            elif job.future is not None and self.actor is not None and self.actor.loop is not None:
+                job.future.cancel()
+            elif job.started and job.thread == threading.main_thread().ident and job.template.kind == TASK:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+        if waiting:
+            self._answer(job, error=ex.TaskCancelledError("before it began"))
+
+
+class _Gone(Exception):
+    """The node told this worker to leave."""
+
+
+def _terminate() -> None:
+    raise ActorExit
+
+
+def _several(value: Any, n: int, name: str) -> list[Any]:
+    if n == 0:
+        return []
+    values = list(value)
+    if len(values) != n:
+        raise ValueError(f"Task {name} returned {len(values)} objects, but num_returns={n}.")
+    return values
+
+
+def _by_name(name: str) -> Any:
+    """What "module:qualified.name" names."""
+    import importlib
+
+    module, _, path = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return getattr(found, "_function", None) or getattr(found, "__ray_actor_class__", found)
+
+
+def _adopt(metadata: Any) -> None:
+    """Makes this process find modules and files where its driver does."""
+    for path in json.loads(metadata.get("sys_path", "[]")):
+        if path not in sys.path:
+            sys.path.append(path)
+    try:
+        os.chdir(metadata["cwd"])
+    except (KeyError, OSError):
+        pass
+    if metadata.get("as_ray"):
+        from weft import _ray
+
+        _ray.install()
+
+
+def main() -> int:
+    call, side = (socket.socket(fileno=int(fd)) for fd in os.environ.pop("WEFT_WORKER").split(","))
+    for s in (call, side):
+        s.setblocking(True)
+        os.set_inheritable(s.fileno(), False)
+    shield.install()
+    worker = Worker()
+    hello = pb.Hello(version=1, role="worker", language="python", pid=os.getpid(), name="python")
+    session = Session.__new__(Session)
+    session.worker = worker
+    worker.session = _state.session = session
+    try:
+        session.__init__(call, side, hello)  # type: ignore[misc]
+        session.worker = worker
+        _adopt(session.info.metadata)
+        worker.serve()
+    except (_Gone, ex.LocalRayletDiedError):
+        pass
+    except KeyboardInterrupt:
+        return 130
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of the user's may still run
+
+
+if __name__ == "__main__":
+    # Under the module's own name, or what tasks import from it would be another.
+    from weft._worker import main as run
+
+    sys.exit(run())

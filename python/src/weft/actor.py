@@ -1,0 +1,8 @@
+"""Actors, under the names of ``ray.actor``."""
+
+from __future__ import annotations
+
+from weft._api import exit_actor
+from weft._remote import ActorClass, ActorHandle, ActorMethod, method
+
+__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor", "method"]

@@ -398,6 +398,21 @@ def test_many_threads(ray):
     assert wrong == []
 
 
+def test_who_follows_is_told_when_nobody_leads(ray):
+    from weft import _state
+
+    session = _state.session
+    done = []
+    assert session._lead.acquire()  # as the side thread has it when it takes work back
+    thread = threading.Thread(target=lambda: done.append(ray.get(ray.put([1]))) or session.wait_until(lambda: len(done) > 1))
+    thread.start()
+    _until(lambda: session._followers == 1)
+    done.append(2)
+    session._give_up_lead()
+    thread.join()
+    assert done == [[1], 2]
+
+
 def test_context(ray):
     @ray.remote(num_cpus=0.5, name="a name")
     def who():

@@ -282,15 +282,19 @@ class Session:
                 try:
                     self._lead_until(done, left)
                 finally:
-                    self._lead.release()
-                    if self._followers:
-                        with self._changed:
-                            self._changed.notify_all()
-                    elif self._callbacks:
-                        self.poke()
+                    self._give_up_lead()
             else:
                 self._follow(done, left)
         return True
+
+    def _give_up_lead(self) -> None:
+        """Lets another lead, and tells those who wait for that: they look only when they are told."""
+        self._lead.release()
+        if self._followers:
+            with self._changed:
+                self._changed.notify_all()
+        elif self._callbacks:
+            self.poke()
 
     def _lead_until(self, done: Callable[[], bool], left: Optional[float]) -> None:
         """Reads until done() or the time is up. The caller leads."""
@@ -322,7 +326,7 @@ class Session:
                 while self.error is None and select.select([self.call.sock], [], [], 0)[0]:
                     self._read()
             finally:
-                self._lead.release()
+                self._give_up_lead()
 
     def _read(self) -> None:
         """Reads once and hands out what came. The caller leads."""
@@ -710,9 +714,7 @@ class Session:
                             self._read()
                 finally:
                     if leads:
-                        self._lead.release()
-                        with self._changed:
-                            self._changed.notify_all()
+                        self._give_up_lead()
                 if side in ready and not self._read_side():
                     break
                 if self._woken in ready:

@@ -86,8 +86,8 @@ lint: ## check style, generated code, go.mod, and that arm64 compiles
 	$(TOOL) golangci-lint run $(PKGS)
 	cd $(TOOLS) && $(GO) tool golangci-lint run --config ../.golangci.yml ./...
 ifneq ($(wildcard $(VENV)),)
-	.venv/bin/ruff check python
-	.venv/bin/ruff format --check python
+	.venv/bin/ruff check --config python/pyproject.toml python bench
+	.venv/bin/ruff format --config python/pyproject.toml --check python bench
 	cd python && ../.venv/bin/mypy src
 endif
 
@@ -102,6 +102,16 @@ generate: ## write internal/gen from proto/
 .PHONY: bench
 bench: build ## measure everything beside its limit, into bench/results (COUNT=6)
 	$(GO) run ./bench -rounds $(COUNT) $(ARGS)
+
+# Ray has an environment of its own: its dependencies are not ours.
+.venv-ray/.made:
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install -q --disable-pip-version-check 'ray[default]==2.60.0' numpy
+	@touch $@
+
+.PHONY: bench-ray
+bench-ray: python .venv-ray/.made ## measure Weft in Python beside Ray, in turn, into bench/results (ROUNDS=3)
+	.venv/bin/python bench/ray/compare.py .venv-ray/bin/python .venv/bin/python $(or $(ROUNDS),3) bench/results/ray.md
 
 .PHONY: fuzz
 fuzz: ## fuzz every decoder for a while (FUZZTIME=10s each)

@@ -1,0 +1,55 @@
+"""Ray and Weft in turn, each in a process of its own: ``compare.py RAY_PYTHON WEFT_PYTHON ROUNDS OUT.md``.
+
+Writes a table of medians and ratios, and beside it (OUT.jsonl) what each round measured.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+LESS_IS_BETTER = (", s", ", MB")
+
+
+def measure(python, name):
+    here = Path(__file__).parent / "workload.py"
+    done = subprocess.run([python, str(here), name], stdout=subprocess.PIPE, text=True, timeout=600)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or not lines:
+        raise SystemExit(f"{name} failed with status {done.returncode}")
+    return json.loads(lines[-1])
+
+
+def main():
+    ray, weft, rounds, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
+    got = {"ray": [], "weft": []}
+    with open(out.with_suffix(".jsonl"), "w") as raw:
+        for i in range(rounds):
+            for name, python in (("ray", ray), ("weft", weft)):
+                figures = measure(python, name)
+                got[name].append(figures)
+                raw.write(json.dumps({"round": i, "name": name, "figures": figures}) + "\n")
+                raw.flush()
+                print(f"round {i + 1} of {rounds}: {name}", file=sys.stderr)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    lines = [
+        f"Ray 2.60.0 and Weft {commit}, Python {sys.version.split()[0]}, {os.cpu_count()} cores, {datetime.date.today()};"
+        f" {rounds} rounds in turn, medians. Above 1× Weft is better.",
+        "",
+        "| what | Ray | Weft | |",
+        "|---|---|---|---|",
+    ]
+    for what in got["ray"][0]:
+        a, b = (statistics.median(r[what] for r in got[name]) for name in ("ray", "weft"))
+        ratio = a / b if what.endswith(LESS_IS_BETTER) else b / a
+        lines.append(f"| {what} | {a:,.4g} | {b:,.4g} | {ratio:.1f}× |")
+    out.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+main()

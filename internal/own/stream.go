@@ -77,6 +77,9 @@ func (m *Machine) replayed(t *task, oid id.Object, ev *Event) {
 	if o := t.object(oid.Index()); o != nil && o.state == objPending {
 		m.fill(oid, o, &ev.Return)
 		m.announce(oid, o)
+		if !o.needed() { // its last reference went while it was lost
+			m.later(opRelease, oid)
+		}
 	} else {
 		m.discardCopy(oid, t.attempt, o, &ev.Return)
 	}

@@ -10,6 +10,8 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 FUZZTIME ?= 10s
 CHECKS   ?= 2000
 COUNT    ?= 6
+# For sim: the seed from which histories are drawn; none draws a fresh one.
+SEED     ?=
 # Arguments for the program that a target runs: make run ARGS=--chaos
 ARGS     ?=
 
@@ -122,5 +124,7 @@ fuzz: ## fuzz every decoder for a while (FUZZTIME=10s each)
 	done
 
 .PHONY: sim
-sim: ## simulate whole clusters with fresh seeds (CHECKS=2000 histories)
-	$(GO) test -count=1 -timeout 60m ./internal/sim -rapid.checks=$(CHECKS) $(ARGS)
+sim: ## simulate whole clusters (CHECKS=2000 histories, with fresh seeds or from SEED on)
+	@seed=$(or $(SEED),$$(date +%s)); again="make sim CHECKS=$(CHECKS) SEED=$$seed"; echo "$$again"; \
+	$(GO) test -count=1 -timeout 60m ./internal/sim -rapid.checks=$(CHECKS) -rapid.seed=$$seed \
+		-sim.seeds=$(CHECKS) -sim.first=$$seed $(ARGS) || { echo "sim failed; again: $$again"; exit 1; }

@@ -26,7 +26,8 @@
 // their own can be victims: ending the process ends nothing else. A task that
 // may not run again is chosen only if there is no other, nothing is chosen
 // while the last victim's memory is still to be seen free, and nobody is chosen
-// more than [Options.MaxEnds] times.
+// more than [Options.MaxEnds] times. A victim that would not have fitted if nothing
+// else ran is said to be too large: running it again and again would not help.
 //
 // The peak of a function is learned from the samples taken while it ran: it
 // rises at once and sinks slowly, so it stands for an upper quantile. Admit

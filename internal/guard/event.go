@@ -76,20 +76,21 @@ type EffectKind uint8
 const (
 	Pressure EffectKind = iota + 1 // Level, Used, Limit: it changed
 	Target                         // Bytes: the store is to keep within this; its own limit lifts it
-	End                            // Task, Attempt, Worker, Used, Limit, Text: kill the process, the task failed for want of memory
+	End                            // Task, Attempt, Worker, Bytes, Used, Limit, TooLarge, Text: kill the process, the task failed for want of memory
 )
 
 // Effect is something the shell must do.
 type Effect struct {
-	Kind    EffectKind
-	Level   Level
-	Task    id.Task
-	Attempt uint32
-	Worker  id.Worker
-	Bytes   int64
-	Used    int64
-	Limit   int64
-	Text    string // who used what
+	Kind     EffectKind
+	Level    Level
+	Task     id.Task
+	Attempt  uint32
+	Worker   id.Worker
+	Bytes    int64
+	Used     int64
+	Limit    int64
+	TooLarge bool   // it would not have fitted if nothing else ran
+	Text     string // who used what
 }
 
 var kindNames = [...]string{Sampled: "sampled", TaskStarted: "task-started", TaskEnded: "task-ended"}

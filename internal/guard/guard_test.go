@@ -88,7 +88,11 @@ func (h *hand) print() string {
 		case Target:
 			fmt.Fprintf(&b, "store target %d\n", e.Bytes)
 		case End:
-			fmt.Fprintf(&b, "end task %d.%d on worker %d\n  %s\n", number(e.Task), e.Attempt, e.Worker, e.Text)
+			how := "end"
+			if e.TooLarge {
+				how = "end too large"
+			}
+			fmt.Fprintf(&b, "%s task %d.%d on worker %d\n  %s\n", how, number(e.Task), e.Attempt, e.Worker, e.Text)
 		}
 	}
 	return b.String()

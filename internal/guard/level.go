@@ -78,7 +78,7 @@ func (m *Machine) relieve(now time.Duration, fx []Effect) []Effect {
 	m.ends++
 	times := m.ended.add(t.id)
 	return append(fx, Effect{Kind: End, Task: t.id, Attempt: t.attempt, Worker: t.worker, Bytes: m.held(t.worker),
-		Used: m.use, Limit: m.limit, Text: m.verdict(t, times)})
+		Used: m.use, Limit: m.limit, TooLarge: m.tooLarge(t), Text: m.verdict(t, times)})
 }
 
 // spilling reports whether the store is making room that will do, and still has

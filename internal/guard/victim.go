@@ -54,6 +54,10 @@ func (m *Machine) candidate(t *task, retriable bool) bool {
 		m.ended.count[t.id] < m.o.MaxEnds
 }
 
+// tooLarge reports whether t would have to be ended even if it ran alone and the
+// store were empty.
+func (m *Machine) tooLarge(t *task) bool { return m.now.Node+m.held(t.worker) >= m.begins(EndTasks) }
+
 // sumJobs fills m.jobs, by id.
 func (m *Machine) sumJobs(retriable bool) {
 	m.jobs = m.jobs[:0]
@@ -110,15 +114,25 @@ func (m *Machine) verdict(t *task, times int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the node's memory guard ended it when %s of memory were in use: ", m.usage())
 	m.writeConsumers(&b)
-	fmt.Fprintf(&b, "; it held %s in worker %d and was the youngest task", Size(m.held(t.worker)), t.worker)
-	if t.retriable {
-		b.WriteString(" that may run again")
-	}
-	fmt.Fprintf(&b, " of job %v, whose workers hold %s", t.fn.Job, Size(m.jobUse(t.fn.Job).bytes))
+	m.writeReason(&b, t)
 	if times > 1 {
 		fmt.Fprintf(&b, "; it has been ended %d times", times)
 	}
 	return b.String()
+}
+
+// writeReason says why t was chosen.
+func (m *Machine) writeReason(b *strings.Builder, t *task) {
+	held := Size(m.held(t.worker))
+	if m.tooLarge(t) {
+		fmt.Fprintf(b, "; it used %s of %s in worker %d, alone: it would not fit if nothing else ran", held, Size(m.limit), t.worker)
+		return
+	}
+	fmt.Fprintf(b, "; it held %s in worker %d and was the youngest task", held, t.worker)
+	if t.retriable {
+		b.WriteString(" that may run again")
+	}
+	fmt.Fprintf(b, " of job %v, whose workers hold %s", t.fn.Job, Size(m.jobUse(t.fn.Job).bytes))
 }
 
 func (m *Machine) usage() string {

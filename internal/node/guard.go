@@ -8,6 +8,7 @@ import (
 	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/guard"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
 	"github.com/weftrun/weft/internal/resource"
 	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/wire"
@@ -50,16 +51,28 @@ func (n *Node) endVictim(e *guard.Effect) {
 		return
 	}
 	t.victim = true
-	n.memory.verdicts[t.id] = e.Text
+	n.memory.verdicts[t.id] = verdict{text: e.Text, tooLarge: e.TooLarge}
 	n.later(p.proc.Kill)
 }
 
 // victimError is the error of a task that the guard ended with its process.
 func (n *Node) victimError(t *task, crash *wire.Error) *wire.Error {
 	e := *crash
-	e.Code, e.Op, e.Message, e.Stderr = wire.OutOfMemory, t.spec.Name, n.memory.verdicts[t.id], ""
+	v := n.memory.verdicts[t.id]
+	e.Code, e.Op, e.Message, e.Stderr = wire.OutOfMemory, t.spec.Name, v.text, ""
 	e.Hint = "declare what it needs with weft.Memory so that fewer run at once, or give the node more"
+	if v.tooLarge {
+		e.Hint = "give it less to do at once, such as smaller pieces, or give the node more (weft start --memory, weft.MemoryLimit)"
+	}
 	return &e
+}
+
+// victimFault is how a task that the guard ended has failed.
+func (n *Node) victimFault(t *task) own.Fault {
+	if n.memory.verdicts[t.id].tooLarge {
+		return own.TooLarge
+	}
+	return own.OutOfMemory
 }
 
 // guarded reports whether t has a process of its own that the guard may end.

@@ -242,6 +242,24 @@ func TestVictimThatMayNotRunAgain(t *testing.T) {
 	})
 }
 
+// TestTaskThatIsTooLarge runs twice more, though it may run five times, and then
+// says what it used and what to do.
+func TestTaskThatIsTooLarge(t *testing.T) {
+	ctx, n, dir := guardedNode(t)
+	_, err := glutton.Call(ctx, dir, weft.MaxRetries(5))
+	if !errors.Is(err, weft.OutOfMemory) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"attempt 3", "970.0 MiB of 1000.0 MiB", "alone", "smaller pieces", "--memory"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+	if got := ends(n); got != 3 {
+		t.Errorf("it was ended %d times, want 3", got)
+	}
+}
+
 // TestIsolatedTaskThatCrashesIsNotRunForEver: each crash counts, since it had
 // begun.
 func TestIsolatedTaskThatCrashesIsNotRunForEver(t *testing.T) {

@@ -51,7 +51,7 @@ type memory struct {
 	machine  *guard.Machine
 	fx       []guard.Effect
 	waits    backlog
-	verdicts map[id.Task]string // of victims whose processes are not gone yet
+	verdicts map[id.Task]verdict // of victims whose processes are not gone yet
 
 	meter   meter
 	limit   int64 // that was asked for; 0 is what the meter reads
@@ -61,10 +61,16 @@ type memory struct {
 	before  int64 // used when it was looked at before
 }
 
+// verdict is why a task was ended.
+type verdict struct {
+	text     string
+	tooLarge bool
+}
+
 // newMemory makes a guard for a node that may use limit bytes; 0 follows the
 // machine's and the cgroups' limits.
 func newMemory(limit int64) *memory {
-	return &memory{machine: guard.New(guard.Options{}), verdicts: map[id.Task]string{}, meter: meminfo.New(nil), limit: limit}
+	return &memory{machine: guard.New(guard.Options{}), verdicts: map[id.Task]verdict{}, meter: meminfo.New(nil), limit: limit}
 }
 
 // watchMemory samples until the node ends.

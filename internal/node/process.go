@@ -254,7 +254,7 @@ func (n *Node) crashed(t *task, p *process, suspects int, crash *wire.Error) {
 	case t.cancelled:
 		fault = own.Cancelled
 	case t.victim:
-		fault = own.OutOfMemory
+		fault = n.victimFault(t)
 	case t.unsent || !t.began && p.class.Isolated:
 		fault, others = own.Bystander, 0
 	case t.computes():
@@ -270,7 +270,7 @@ func (n *Node) crashed(t *task, p *process, suspects int, crash *wire.Error) {
 	switch fault {
 	case own.Cancelled:
 		t.out.err = nil // that says it all
-	case own.OutOfMemory:
+	case own.OutOfMemory, own.TooLarge:
 		t.out.err = n.victimError(t, crash)
 	}
 	n.guardEnded(t)

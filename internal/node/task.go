@@ -401,7 +401,7 @@ func (n *Node) tellActor(t *task) {
 
 var faultCodes = map[own.Fault]wire.Code{
 	own.User: wire.UserError, own.WorkerDied: wire.WorkerCrashed, own.NodeDied: wire.NodeDied,
-	own.OutOfMemory: wire.OutOfMemory, own.ArgLost: wire.ObjectLost, own.Cancelled: wire.Cancelled,
+	own.OutOfMemory: wire.OutOfMemory, own.TooLarge: wire.OutOfMemory, own.ArgLost: wire.ObjectLost, own.Cancelled: wire.Cancelled,
 	own.Unschedulable: wire.Unschedulable, own.SetupFailed: wire.SetupFailed, own.ActorDead: wire.ActorDied,
 	own.ActorMaybe: wire.ActorUnavailable, own.Bystander: wire.WorkerCrashed, own.Suspect: wire.WorkerCrashed,
 	own.ReplayMismatch: wire.UserError, own.ShortResult: wire.Protocol,

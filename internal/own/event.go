@@ -71,6 +71,7 @@ const (
 	WorkerDied                      // the process is gone
 	NodeDied                        // the node is gone
 	OutOfMemory                     // the memory guard ended it
+	TooLarge                        // the same, and it would not fit if nothing else ran: at most two further runs
 	ArgLost                         // an argument could not be fetched
 	Cancelled                       // it noticed its cancellation
 	Unschedulable                   // no node can ever run it

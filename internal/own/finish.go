@@ -289,7 +289,7 @@ func (m *Machine) failed(t *task, fault Fault, lost id.Object) {
 // system reports whether f says nothing about the program itself.
 func (f Fault) system() bool {
 	switch f {
-	case WorkerDied, NodeDied, OutOfMemory, Bystander, Suspect, ShortResult:
+	case WorkerDied, NodeDied, OutOfMemory, TooLarge, Bystander, Suspect, ShortResult:
 		return true
 	default:
 		return false
@@ -312,16 +312,32 @@ func (m *Machine) mayRetry(t *task, fault Fault) bool {
 		// though the argument is there is not, lest it go on for ever.
 		return !m.argsThere(t) || charge(&t.systemUsed, limit)
 	case OutOfMemory:
-		if limit == 0 || int(t.oomUsed) >= m.opts.OOMRetries {
-			return false
+		return limit != 0 && m.chargeMemory(t, m.opts.OOMRetries)
+	case TooLarge:
+		if limit == spec.Unlimited {
+			limit = tooLargeRetries
 		}
-		t.oomUsed++
-		return true
+		return m.chargeMemory(t, min(limit, tooLargeRetries))
 	case Bystander, Suspect:
 		return limit != 0
 	default:
 		return false
 	}
+}
+
+// tooLargeRetries is how often what is too large for the node runs again at most:
+// more runs would end as the first did, unless others leave the node more memory.
+const tooLargeRetries = 2
+
+// chargeMemory counts a run of t that the memory guard ended. At most further more
+// may follow.
+func (m *Machine) chargeMemory(t *task, further int) bool {
+	left := min(m.opts.OOMRetries-int(t.oomUsed), further)
+	if left <= 0 {
+		return false
+	}
+	t.oomUsed = uint8(m.opts.OOMRetries - left + 1)
+	return true
 }
 
 func charge(used *uint16, limit int) bool {

@@ -41,10 +41,10 @@ func mustCheck(t testing.TB, m *Machine) {
 // TestRetriesAgainstModel: whether another attempt follows a fault is what a
 // few lines say.
 func TestRetriesAgainstModel(t *testing.T) {
-	faults := []Fault{User, WorkerDied, NodeDied, OutOfMemory, Cancelled, Unschedulable, SetupFailed, ActorDead, ActorMaybe, Bystander, ShortResult, ReplayMismatch}
+	faults := []Fault{User, WorkerDied, NodeDied, OutOfMemory, TooLarge, Cancelled, Unschedulable, SetupFailed, ActorDead, ActorMaybe, Bystander, ShortResult, ReplayMismatch}
 	rapid.Check(t, func(rt *rapid.T) {
 		s := seal(t, spec.Task{Returns: 1, MaxRetries: rapid.SampledFrom([]int{spec.Unlimited, 0, 1, 3}).Draw(rt, "retries"), RetryErrors: rapid.Bool().Draw(rt, "errors")})
-		m := New(benchNode, Options{OOMRetries: 2})
+		m := New(benchNode, Options{OOMRetries: 4})
 		tid := id.NewTask(benchNode, id.Seq(1, 1))
 		m.Step(0, &Event{Kind: Submit, Task: tid, Session: 1, Spec: s}, nil)
 		used := map[string]int{}
@@ -61,7 +61,14 @@ func TestRetriesAgainstModel(t *testing.T) {
 			case WorkerDied, NodeDied, ActorMaybe, ShortResult:
 				want = may("system", s.MaxRetries)
 			case OutOfMemory:
-				want = s.MaxRetries != 0 && may("memory", 2)
+				want = s.MaxRetries != 0 && may("memory", 4)
+			case TooLarge:
+				further := 2
+				if s.MaxRetries != spec.Unlimited {
+					further = min(further, s.MaxRetries)
+				}
+				used["memory"] = max(used["memory"], 4-further)
+				want = may("memory", 4)
 			case Bystander:
 				want = s.MaxRetries != 0
 			default:

@@ -339,7 +339,7 @@ func (m *model) fail() {
 	if !ok {
 		return
 	}
-	f := rapid.SampledFrom([]Fault{User, WorkerDied, OutOfMemory, Bystander}).Draw(m.rt, "fault")
+	f := rapid.SampledFrom([]Fault{User, WorkerDied, OutOfMemory, TooLarge, Bystander}).Draw(m.rt, "fault")
 	m.unqueue(r.task)
 	m.step(m.home(r.task.Owner()), &Event{Kind: Failed, Task: r.task, Attempt: r.attempt, Node: m.aNode(), Fault: f})
 }

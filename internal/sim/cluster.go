@@ -239,4 +239,7 @@ func (n *node) introduceTo(x *node) {
 	n.seen[x.index] = true
 	x.watchers = append(x.watchers, n)
 	n.stepPlace(x.figures())
+	if x.draining {
+		n.stepPlace(&place.Event{Kind: place.Draining, Node: x.id}) // it was announced before n joined
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -180,7 +181,8 @@ func (p *program) runNode(ctx context.Context, cfg node.Config, f *startFlags, r
 	r := &running{program: p, node: n, stop: make(chan bool, 1)}
 	if f.lifeFD >= 0 {
 		defer func() { _ = os.RemoveAll(cfg.Dir) }()
-		go r.watchLife(os.NewFile(uintptr(f.lifeFD), "life"))
+		syscall.CloseOnExec(f.lifeFD) // it is no worker's
+		go r.watchLife(os.NewFile(uintptr(f.lifeFD), lifeFlag))
 	}
 	listener, err := listenAPI(ctx, apiSocket(cfg.Socket))
 	if err != nil {

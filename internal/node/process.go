@@ -54,26 +54,40 @@ func (n *Node) spawn(class dispatch.Class) {
 	n.workers[p.id] = p
 	j := n.jobs[class.Job]
 	s := worker.Spec{Path: "/proc/self/exe", Output: func(line []byte, stderr bool) { n.output(p, line, stderr) }}
-	switch {
-	case j == nil:
-	case class.Language == wire.Python:
-		s.Path, s.Args = j.python, []string{j.python, "-m", "weft._worker"}
-		s.Hint = "the interpreter of the driver must find the package weft, and start without it failing"
-	default:
-		s.Exe, s.Args = j.exe, j.args()
-	}
 	n.spawnHere(func() {
-		if err := n.startProcess(p, j, s); err != nil {
+		err := j.program(class.Language, &s)
+		if err == nil {
+			err = n.startProcess(p, j, s)
+		}
+		if err != nil {
 			n.spawnFailed(p, j, err)
 		}
 	})
 }
 
+// program says what a worker of the job's runs. It is that of the driver, so
+// there are workers of the driver's language alone.
+func (j *job) program(language string, s *worker.Spec) error {
+	switch {
+	case j == nil:
+		return &wire.Error{Code: wire.Closed, Message: "its job has ended"}
+	case language == wire.Python && j.python == "":
+		return &wire.Error{Code: wire.SetupFailed, Message: "a Python function, but the driver is no Python program",
+			Hint: "submit it from Python, with weft.init()"}
+	case language == wire.Python:
+		s.Path, s.Args = j.python, []string{j.python, "-m", "weft._worker"}
+		s.Hint = "the interpreter of the driver must find the package weft"
+	case j.python != "":
+		return &wire.Error{Code: wire.SetupFailed, Message: "a Go function, but the driver is a Python program",
+			Hint: "submit it from the Go program that has it"}
+	default:
+		s.Exe, s.Args = j.exe, j.args()
+	}
+	return nil
+}
+
 // startProcess starts p and stays with it until it has ended.
 func (n *Node) startProcess(p *process, j *job, s worker.Spec) error {
-	if j == nil {
-		return &wire.Error{Code: wire.Closed, Message: "its job has ended"}
-	}
 	proc, err := worker.Start(n.ctx, s)
 	if err != nil {
 		return err
@@ -379,16 +393,35 @@ func (n *Node) stopRemoteActor(e *actor.Effect) {
 // output passes a line that a worker printed on to its driver.
 func (n *Node) output(p *process, line []byte, stderr bool) {
 	n.mu.Lock()
-	j, pid := n.jobs[p.class.Job], p.proc.PID()
+	j, pid, name := n.jobs[p.class.Job], p.proc.PID(), n.doing(p)
 	n.mu.Unlock()
 	switch {
 	case j == nil:
 	case j.session.conn == nil: // embedded: this is the driver
 		client.PrintLine(pid, line, stderr)
 	default:
-		m := &sessionv1.Log{Pid: uint32(pid), Stderr: stderr, Text: line}
+		m := &sessionv1.Log{Pid: uint32(pid), Name: name, Stderr: stderr, Text: line}
 		j.session.conn.c.SendSide(sessionv1.Kind_KIND_DRIVER_LOG, m)
 	}
+}
+
+// doing names what a worker that has one thing to do does: its actor's class, or
+// its task.
+func (n *Node) doing(p *process) string {
+	if !p.class.Isolated {
+		return ""
+	}
+	for _, a := range n.actors.On(n.id, p.id) {
+		if info, ok := n.actors.Get(a); ok {
+			return info.Spec.Actor.Class
+		}
+	}
+	for _, t := range p.tasks {
+		if t.began {
+			return t.spec.Name
+		}
+	}
+	return ""
 }
 
 // killAll ends all workers of a job; of every job if j is zero.

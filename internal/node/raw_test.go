@@ -21,13 +21,20 @@ type rawDriver struct {
 // dialRaw says Hello and attaches no side lane.
 func dialRaw(t testing.TB, socket string) *rawDriver {
 	t.Helper()
+	return dialRawAs(t, socket, &sessionv1.Hello{Language: wire.Go})
+}
+
+// dialRawAs is dialRaw for a driver that says more of itself.
+func dialRawAs(t testing.TB, socket string, hello *sessionv1.Hello) *rawDriver {
+	t.Helper()
+	hello.Version, hello.Role = wire.Version, wire.RoleDriver
 	call, err := wire.DialSocket(socket, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = call.Close() })
 	d := &rawDriver{call: call, reader: wire.NewReader(call)}
-	d.send(sessionv1.Kind_KIND_HELLO, &sessionv1.Hello{Version: wire.Version, Role: wire.RoleDriver, Language: "go"})
+	d.send(sessionv1.Kind_KIND_HELLO, hello)
 	kind, body, err := d.reader.Next()
 	if err == nil && kind == sessionv1.Kind_KIND_WELCOME {
 		err = d.welcome.UnmarshalVT(body)

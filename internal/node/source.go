@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/state"
 	"github.com/weftrun/weft/internal/store"
+	"github.com/weftrun/weft/internal/wire"
 )
 
 // source shows a node's state. Rows are read from the machines in pages, so that
@@ -250,7 +252,7 @@ func (s source) Workers(_ context.Context, q state.Query) (state.Rows[state.Work
 }
 
 func (n *Node) workerRow(p *process) state.Worker {
-	row := state.Worker{ID: int(p.id), State: state.WorkerStarting, Job: p.class.Job.String(), Node: n.id.String(), Kind: "go", Started: p.started}
+	row := state.Worker{ID: int(p.id), State: state.WorkerStarting, Job: p.class.Job.String(), Node: n.id.String(), Kind: cmp.Or(p.class.Language, wire.Go), Started: p.started}
 	if p.proc != nil {
 		row.PID = p.proc.PID()
 	}

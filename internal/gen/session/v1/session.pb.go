@@ -985,7 +985,7 @@ type Template struct {
 	WindowBytes    uint64                 `protobuf:"varint,20,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"`
 	Actor          *ActorTemplate         `protobuf:"bytes,21,opt,name=actor,proto3" json:"actor,omitempty"`
 	Env            uint64                 `protobuf:"varint,22,opt,name=env,proto3" json:"env,omitempty"`
-	Language       string                 `protobuf:"bytes,23,opt,name=language,proto3" json:"language,omitempty"`                       // of the function, as in Hello; empty is the session's own
+	Language       string                 `protobuf:"bytes,23,opt,name=language,proto3" json:"language,omitempty"`                       // of the function, as in Hello; empty is Go
 	Code           []byte                 `protobuf:"bytes,24,opt,name=code,proto3" json:"code,omitempty"`                               // hash of the Blob that the function is in; empty: it is found by its name
 	RuntimeEnv     string                 `protobuf:"bytes,25,opt,name=runtime_env,json=runtimeEnv,proto3" json:"runtime_env,omitempty"` // JSON, canonical: what the worker's process needs; empty is the job's
 	MaxCalls       uint32                 `protobuf:"varint,26,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`      // a worker process leaves after that many; 0 is unlimited

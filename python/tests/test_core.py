@@ -210,7 +210,7 @@ def test_wait_and_timeouts(ray):
     assert len(ready) == 1000 and rest == []
 
 
-def test_generators(ray):
+def test_generators(ray, tmp_path):
     @ray.remote
     def count(n):
         yield from range(n)
@@ -229,6 +229,52 @@ def test_generators(ray):
     with pytest.raises(StopIteration):
         next(got)
     next(count.remote(10_000))  # and leave it
+
+    @ray.remote(_generator_backpressure_num_objects=2)
+    def eager(path):
+        for i in range(50):
+            with open(path, "a") as f:
+                f.write("x")
+            yield i
+
+    path = tmp_path / "made"
+    items = eager.remote(str(path))
+    for i in range(50):
+        assert ray.get(next(items)) == i
+        # Those read, the window of two, and the one that is at hand.
+        assert path.stat().st_size <= i + 1 + 2 + 1
+
+    @ray.remote
+    def large():
+        for i in range(8):
+            yield bytes([i]) * (20 << 20)
+
+    assert [ray.get(r)[0] for r in large.remote()] == list(range(8))
+
+
+def test_an_async_generator_waits_for_its_consumer(ray):
+    @ray.remote
+    class Source:
+        async def items(self, n):
+            for i in range(n):
+                yield i
+
+    items = Source.remote().items.remote(500)
+    assert [ray.get(r) for r in items] == list(range(500))
+
+
+def test_what_workers_print_says_who(tmp_path, ray):
+    path = tmp_path / "prints.py"
+    path.write_text(
+        "import sys, weft\nweft.init(num_cpus=1)\n@weft.remote\ndef talks():\n    print('said')\n"
+        "@weft.remote\nclass Talker:\n    def talk(self):\n        print('too')\n"
+        "weft.get(talks.remote())\nt = Talker.remote()\nweft.get(t.talk.remote())\nsys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-u", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        said = sorted(process.stdout.readline() for _ in range(2))
+        process.stdin.close()
+    assert said[0].startswith("(Talker pid=") and said[0].endswith("too\n")
+    assert said[1].startswith("(talks pid=") and said[1].endswith("said\n")
 
 
 def test_actors(ray):

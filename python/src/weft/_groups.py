@@ -17,6 +17,9 @@ class _Group:
         self.removed = False
 
 
+_REMEMBERED = 1000
+"""Groups that were removed and that table() still shows."""
+
 _groups: dict[bytes, _Group] = {}
 _lock = threading.Lock()
 
@@ -79,7 +82,17 @@ def remove(gid: bytes) -> None:
     group = _groups.get(gid)
     if group is not None:
         group.removed = True
+        session._answers.pop(group.request, None)
+        _forget()
     session.send(pb.KIND_UNGROUP, pb.Group(group=gid))
+
+
+def _forget() -> None:
+    """Drops the oldest groups that were removed, beyond those remembered."""
+    with _lock:
+        removed = [gid for gid, group in _groups.items() if group.removed]
+        for gid in removed[: max(len(removed) - _REMEMBERED, 0)]:
+            del _groups[gid]
 
 
 def lookup(name: str) -> Optional[bytes]:

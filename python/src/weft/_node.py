@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Optional
@@ -71,7 +70,3 @@ def _read(sock: socket.socket) -> Optional[dict[str, Any]]:
         return report
     except ValueError:
         return None
-
-
-def entrypoint() -> str:
-    return sys.executable

@@ -114,9 +114,12 @@ def _restore(oid: bytes) -> ObjectRef[Any]:
 class ObjectRefGenerator:
     """The results of a streaming task, as references in the order in which they are made."""
 
-    AHEAD = 64  # items asked for in advance
+    WINDOW = 64  # items by which a producer may be ahead, unless its options say less
+    ROOM = 32 << 20  # bytes that may be read before the node is told: half of its window
 
-    def __init__(self, session: Session, tid: bytes) -> None:
+    def __init__(self, session: Session, tid: bytes, window: int = 0) -> None:
+        self._ahead = min(window or self.WINDOW, self.WINDOW)  # items asked for in advance
+        self._read = 0  # bytes read since the node was told
         self._session = session
         self._task = tid
         self._items: deque[Entry] = deque()
@@ -147,16 +150,20 @@ class ObjectRefGenerator:
             wake()
 
     def _ask(self) -> None:
+        """Asks for more at half of either window, so that the producer always has some of it."""
         low = self._asked + len(self._items)
-        if not self._ended and low <= self.AHEAD // 2:
-            n = self.AHEAD - low
+        if not self._ended and (low <= self._ahead // 2 or self._read > self.ROOM):
+            n = self._ahead - low
             self._asked += n
+            self._read = 0
             self._session.send(pb.KIND_CONSUME, pb.Consume(task=self._task, n=n))
 
     def _take(self) -> ObjectRef[Any]:
         """The next reference; only when there is something to take."""
         if self._items:
-            ref: ObjectRef[Any] = ObjectRef(self._items.popleft(), self._session)
+            entry = self._items.popleft()
+            self._read += entry.value.size
+            ref: ObjectRef[Any] = ObjectRef(entry, self._session)
             self._ask()
             return ref
         if self._error is not None and not self._told:

@@ -100,6 +100,11 @@ def code_of(session: Session, thing: Any) -> bytes:
     return digest
 
 
+def _window(options: dict[str, Any]) -> int:
+    """Items by which a generator may be ahead of its consumer; 0 is the default."""
+    return max(options.get("_generator_backpressure_num_objects") or 0, 0)
+
+
 def returned(session: Session, tid: bytes, entries: list[Any]) -> Any:
     refs: list[ObjectRef[Any]] = [ObjectRef(e, session) for e in entries]
     if len(refs) == 1:
@@ -152,8 +157,8 @@ class RemoteFunction:
 
         return dag.function_node(self, args, kwargs, self._default_options)
 
-    def _bind(self, session: Session, options: dict[str, Any]) -> tuple[int, int, bool]:
-        """The template's number for options, how many results there are, and whether they are streamed."""
+    def _bind(self, session: Session, options: dict[str, Any]) -> tuple[int, int, bool, int]:
+        """The template's number for options, how many results there are, whether they are streamed, and by how many the producer may be ahead."""
         if self._code is None or self._code[0] is not session:
             self._code = session, code_of(session, self._function)
         returns = options.get("num_returns")
@@ -161,25 +166,26 @@ class RemoteFunction:
             returns = "streaming" if self._generates else 1
         streams = returns in ("streaming", "dynamic")
         retries = options.get("max_retries")
+        window = _window(options)
         t = _options.template(
             "task", options, kind=TASK, function=self._function_name, name=options.get("name") or self._function.__qualname__,
             code=self._code[1], returns=0 if streams else returns, stream=streams, max_retries=3 if retries is None else retries,
             retry_errors=bool(options.get("retry_exceptions")),
-            window_items=max(options.get("_generator_backpressure_num_objects") or 0, 0),
+            window_items=window,
         )  # fmt: skip
-        return session.template(t), 0 if streams else int(returns), streams
+        return session.template(t), 0 if streams else int(returns), streams, window
 
-    def _submit(self, session: Session, bound: tuple[int, int, bool], args: Any, kwargs: Any) -> Any:
+    def _submit(self, session: Session, bound: tuple[int, int, bool, int], args: Any, kwargs: Any) -> Any:
         if args or kwargs or self._signature.parameters:
             try:
                 self._signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{self._function_name}: {error}") from None
-        number, returns, streams = bound
+        number, returns, streams, window = bound
         packed, _keep = pack(session, args, kwargs)
         tid, entries = session.submit(prefix(number, not streams), packed, returns)
         if streams:
-            return ObjectRefGenerator(session, tid)
+            return ObjectRefGenerator(session, tid, window)
         return returned(session, tid, entries)
 
 
@@ -278,7 +284,7 @@ class ActorClass:
         self._check_arguments(args, kwargs)
         if self._code is None or self._code[0] is not session:
             self._code = session, code_of(session, cls)
-        info = HandleInfo(cls.__name__, self._methods, options.get("max_task_retries") or 0, bool(options.get("concurrency_groups")))
+        info = HandleInfo(cls.__name__, self._methods, options.get("max_task_retries") or 0)
         named = options.get("name") is not None
         t = self._template(session, info)
         packed, _keep = pack(session, args, kwargs)
@@ -351,13 +357,13 @@ class ActorClass:
 class HandleInfo:
     """What a handle must know of its class."""
 
-    __slots__ = ("class_name", "grouped", "methods", "retries")
+    __slots__ = ("class_name", "methods", "retries")
 
-    def __init__(self, class_name: str, methods: dict[str, dict[str, Any]], retries: int, grouped: bool) -> None:
-        self.class_name, self.methods, self.retries, self.grouped = class_name, methods, retries, grouped
+    def __init__(self, class_name: str, methods: dict[str, dict[str, Any]], retries: int) -> None:
+        self.class_name, self.methods, self.retries = class_name, methods, retries
 
     def dumps(self) -> bytes:
-        data: bytes = cloudpickle.dumps((self.class_name, self.methods, self.retries, self.grouped), protocol=5)
+        data: bytes = cloudpickle.dumps((self.class_name, self.methods, self.retries), protocol=5)
         return data
 
     @classmethod
@@ -443,11 +449,11 @@ class ActorMethod:
         bound = self._bound
         if bound is None or bound[3] is not running:
             bound = self._bound = self._bind(running)
-        head, returns, streams, _ = bound
+        head, returns, streams, _, window = bound
         packed, _keep = pack(session, args, kwargs)
         tid, entries = session.submit(head, packed, returns)
         if streams:
-            return ObjectRefGenerator(session, tid)
+            return ObjectRefGenerator(session, tid, window)
         return returned(session, tid, entries)
 
     def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
@@ -468,6 +474,7 @@ class ActorMethod:
         t = pb.Template(
             kind=METHOD, language="python", function=self._name, name=f"{self._info.class_name}.{self._name}", returns=0 if streams else returns,
             stream=streams, max_retries=self._info.retries if retries is None else retries, retry_errors=bool(options.get("retry_exceptions")),
+            window_items=_window(options),
         )  # fmt: skip
         group = options.get("concurrency_group") or ""
-        return prefix(self._session.template(t), not streams, self._actor, group), 0 if streams else returns, streams, running
+        return prefix(self._session.template(t), not streams, self._actor, group), 0 if streams else returns, streams, running, t.window_items

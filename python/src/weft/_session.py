@@ -19,6 +19,7 @@ submits, and by ``_tidy``; single operations of a dict are atomic, and what need
 from __future__ import annotations
 
 import array
+import contextlib
 import itertools
 import os
 import select
@@ -144,12 +145,14 @@ class Lane:
 class Session:
     """A driver's or worker's connection to its node."""
 
-    def __init__(self, call: socket.socket, side: Optional[socket.socket], hello: Any, address: str = "") -> None:
+    def __init__(self, call: socket.socket, side: Optional[socket.socket], hello: Any, address: str = "", worker: Any = None) -> None:
         self.call = Lane(call)
         self.entries: dict[bytes, Entry] = {}
         self.streams: dict[bytes, Any] = {}
         self.slabs = Slabs()
-        self.worker: Any = None  # what takes Execute and its like
+        self.worker = worker  # what takes Execute and its like
+        if worker is not None:
+            worker.session = self
         self.error: Optional[BaseException] = None
         self.address = address
         self.on_log: Callable[[Any], None] = lambda m: None
@@ -577,7 +580,7 @@ class Session:
 
     def blocked(self, entries: Any = ()) -> Any:
         """A context in which the running task, if there is one, lends its CPU to others."""
-        return self.worker.blocked(entries) if self.worker is not None else _NOTHING
+        return self.worker.blocked(entries) if self.worker is not None else contextlib.nullcontext()
 
     # Tasks.
 
@@ -777,14 +780,3 @@ class Session:
             self.close(_errors.from_envelope(pb.Goodbye.FromString(body).error, self.loads))
         elif self.worker is not None:
             self.worker.on_side(kind, body)
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-_NOTHING = _Nothing()

@@ -24,14 +24,29 @@ from typing import Any, Callable, Iterator, Optional
 from weft import _errors, _state, _values
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
-from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Slot
+from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Slot, is_async
 from weft._session import Session, shield
 
 
 class Job:
     """One task, constructor or method call that the node has sent."""
 
-    __slots__ = ("actor", "attempt", "begun_at", "cancelled", "execute", "future", "incarnation", "lease", "started", "task", "template", "thread")
+    __slots__ = (
+        "actor",
+        "attempt",
+        "begun_at",
+        "bytes",
+        "cancelled",
+        "execute",
+        "future",
+        "incarnation",
+        "items",
+        "lease",
+        "started",
+        "task",
+        "template",
+        "thread",
+    )
 
     def __init__(self, m: Any, template: Any) -> None:
         self.execute = m
@@ -46,6 +61,8 @@ class Job:
         self.begun_at = 0
         self.thread: Optional[int] = None
         self.future: Any = None  # on an event loop
+        self.items: int = template.window_items  # that a generator may still make
+        self.bytes: int = template.window_bytes
 
 
 class Actor:
@@ -61,7 +78,7 @@ class Actor:
         self.limits: dict[str, Any] = {}
         self.pools: dict[str, ThreadPoolExecutor] = {}
         groups = {"": described.concurrency, **described.groups}
-        if any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for _, f in inspect.getmembers(cls, inspect.isfunction)):
+        if is_async(cls):
             self.loop = asyncio.new_event_loop()
             for name, limit in groups.items():
                 self.limits[name] = asyncio.Semaphore(limit)
@@ -74,10 +91,6 @@ class Actor:
         if name and name not in table:
             raise ValueError(f"{self.cls.__name__} has no concurrency group {name!r}; there are {sorted(k for k in table if k)}")
         return name
-
-
-class _Left(BaseException):
-    """Ends the process."""
 
 
 class ActorExit(BaseException):
@@ -96,6 +109,7 @@ class Worker:
         self.running: dict[bytes, Job] = {}
         self.lock = threading.RLock()
         self.waiting: dict[bytes, int] = {}
+        self.credit = threading.Condition()
         self.leaving = False
         self.place = ""
 
@@ -194,6 +208,8 @@ class Worker:
                 if inspect.isasyncgen(value):
                     n = 0
                     async for item in value:
+                        if self._full(job):
+                            await asyncio.get_running_loop().run_in_executor(None, self._await_credit, job)
                         self._send_item(job, item, n)
                         n += 1
                     self._answer(job, items=n)
@@ -325,15 +341,40 @@ class Worker:
     def _send_items(self, job: Job, values: Any) -> int:
         n = 0
         for value in values:
+            self._await_credit(job)
             self._send_item(job, value, n)
             n += 1
         return n
+
+    def _full(self, job: Job) -> bool:
+        """Whether the consumer is as far behind as the stream's window allows."""
+        return (job.items <= 0 or job.bytes <= 0) and not job.cancelled and self.session.error is None
+
+    def _await_credit(self, job: Job) -> None:
+        if not self._full(job):
+            return
+        with self.blocked():
+            self.session.flush()
+            with self.credit:
+                self.credit.wait_for(lambda: not self._full(job))
+        self.session.check()
+
+    def _give_credit(self, m: Any) -> None:
+        job = self.running.get(m.task)
+        if job is not None:
+            with self.credit:
+                job.items += m.n
+                job.bytes += m.bytes
+                self.credit.notify_all()
 
     def _send_item(self, job: Job, value: Any, index: int) -> None:
         if job.cancelled:
             raise ex.TaskCancelledError("while it ran")
         m = pb.Item(task=job.task, attempt=job.attempt, index=index)
         m.reservation = self._encode(job, value, m.value)
+        with self.credit:
+            job.items -= 1
+            job.bytes -= m.value.size
         self.session.send(pb.KIND_ITEM, m)
 
     def _envelope(self, job: Job, error: BaseException) -> Any:
@@ -374,6 +415,8 @@ class Worker:
                 self.session.close(_Gone())
         elif kind == pb.KIND_STOP_ACTOR:
             os._exit(0)
+        elif kind == pb.KIND_CREDIT:
+            self._give_credit(pb.Credit.FromString(body))
         elif kind == pb.KIND_INTERRUPT:
             self._interrupt(pb.Interrupt.FromString(body))
         elif kind == pb.KIND_REVOKE:
@@ -397,6 +440,8 @@ class Worker:
             if job is None or job.attempt != m.attempt:
                 return
             job.cancelled = True
+            with self.credit:
+                self.credit.notify_all()
             waiting = job in self.jobs
             if waiting:
                 self.jobs.remove(job)
@@ -459,12 +504,8 @@ def main() -> int:
     shield.install()
     worker = Worker()
     hello = pb.Hello(version=1, role="worker", language="python", pid=os.getpid(), name="python")
-    session = Session.__new__(Session)
-    session.worker = worker
-    worker.session = _state.session = session
     try:
-        session.__init__(call, side, hello)  # type: ignore[misc]
-        session.worker = worker
+        session = _state.session = Session(call, side, hello, worker=worker)
         _adopt(session.info.metadata)
         worker.serve()
     except (_Gone, ex.LocalRayletDiedError):

@@ -57,7 +57,7 @@ func (n *Node) spawn(class dispatch.Class) {
 	n.spawnHere(func() {
 		err := j.program(class.Language, &s)
 		if err == nil {
-			err = n.startProcess(p, j, s)
+			err = n.startProcess(p, s)
 		}
 		if err != nil {
 			n.spawnFailed(p, j, err)
@@ -87,7 +87,7 @@ func (j *job) program(language string, s *worker.Spec) error {
 }
 
 // startProcess starts p and stays with it until it has ended.
-func (n *Node) startProcess(p *process, j *job, s worker.Spec) error {
+func (n *Node) startProcess(p *process, s worker.Spec) error {
 	proc, err := worker.Start(n.ctx, s)
 	if err != nil {
 		return err

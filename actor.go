@@ -195,6 +195,9 @@ func (c *function) create(ctx context.Context, args [3]client.Arg, opts []ActorO
 	oneReturn(s, call)
 	if actor.Name == "" {
 		s.Submit(ctx, call)
+		if !s.Info().Embedded && !call.Fut1.Shared.Load() { // it failed here: the node knows no such actor
+			return &handle{id: call.Task, class: c, ready: &call.Fut1}
+		}
 	} else if found, err := s.CreateNamed(ctx, call); err != nil {
 		return &handle{class: c, ready: failed(err)}
 	} else if found.Actor != call.Task {
@@ -343,7 +346,8 @@ func (m *method) prepare(ctx context.Context, h *handle, args [3]client.Arg) (*c
 	case h == nil:
 		return nil, &Error{Code: Invalid, Op: m.fn.Name, Message: "the zero Actor is no actor", Hint: "use what New or Lookup returned"}
 	case h.sess == nil:
-		return nil, h.ready.Result().Err
+		err := h.ready.Result().Err
+		return nil, &Error{Code: ActorDied, Op: m.fn.Name, Message: "its constructor failed: " + err.Error(), Err: err}
 	}
 	t, err := m.bind(h)
 	if err != nil {

@@ -145,6 +145,14 @@ func TestActorConstructorFails(t *testing.T) {
 		isCode(t, b.Ready(ctx), weft.UserError, "no argument")
 		_, err := tallyAdd.Call(ctx, b, 1)
 		isCode(t, err, weft.ActorDied, "no argument")
+		// Not even if that was known before.
+		failed := fail.Remote(ctx, "known to fail")
+		_, err = failed.Get(ctx)
+		isCode(t, err, weft.UserError, "known to fail")
+		known := tallies.NewOf(ctx, failed)
+		isCode(t, known.Ready(ctx), weft.UserError, "known to fail")
+		_, err = tallyAdd.Call(ctx, known, 1)
+		isCode(t, err, weft.ActorDied, "known to fail")
 		ok := tallies.NewOf(ctx, square.Remote(ctx, 4))
 		if err := ok.Ready(ctx); err != nil {
 			t.Fatal(err)

@@ -505,6 +505,9 @@ func (n *Node) execute(t *task, begun bool) {
 	if p == nil {
 		return
 	}
+	if !begun {
+		p.begins(t.spec)
+	}
 	p.tasks[t.id] = t // if p's session is over, p will be gone soon, and with it t's attempt
 	s := n.workerSession(t.worker)
 	if t.unsent = s == nil; t.unsent {

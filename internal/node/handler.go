@@ -341,6 +341,7 @@ func (h *handler) Begun(m *sessionv1.TaskRef) error {
 	return h.in(func() error {
 		if task := h.runs(t); task != nil {
 			task.began = true
+			h.s.worker.begins(task.spec)
 			h.n.stepDispatch(&dispatch.Event{Kind: dispatch.Begun, Task: t, Lease: task.lease})
 		}
 		return nil

@@ -27,6 +27,7 @@ type process struct {
 	session *session
 	proc    *worker.Process
 	tasks   map[id.Task]*task // given to it and not answered
+	latest  *spec.Task        // of what it began last
 	started time.Time
 	up      bool
 	ending  string // why the node has it end, if it does
@@ -393,7 +394,7 @@ func (n *Node) stopRemoteActor(e *actor.Effect) {
 // output passes a line that a worker printed on to its driver.
 func (n *Node) output(p *process, line []byte, stderr bool) {
 	n.mu.Lock()
-	j, pid, name := n.jobs[p.class.Job], p.proc.PID(), n.doing(p)
+	j, pid, name := n.jobs[p.class.Job], p.proc.PID(), p.name()
 	n.mu.Unlock()
 	switch {
 	case j == nil:
@@ -405,23 +406,24 @@ func (n *Node) output(p *process, line []byte, stderr bool) {
 	}
 }
 
-// doing names what a worker that has one thing to do does: its actor's class, or
-// its task.
-func (n *Node) doing(p *process) string {
-	if !p.class.Isolated {
+// name says whose lines a worker's are that has one thing to do at a time: its
+// actor's class, or the task that it began last, for its lines may come after
+// its result.
+func (p *process) name() string {
+	switch {
+	case !p.class.Isolated || p.latest == nil:
 		return ""
+	case p.latest.Actor != nil:
+		return p.latest.Actor.Class
 	}
-	for _, a := range n.actors.On(n.id, p.id) {
-		if info, ok := n.actors.Get(a); ok {
-			return info.Spec.Actor.Class
-		}
+	return p.latest.Name
+}
+
+// begins notes what p begins to do.
+func (p *process) begins(t *spec.Task) {
+	if t.Kind != spec.KindMethod { // which its actor's name stands for
+		p.latest = t
 	}
-	for _, t := range p.tasks {
-		if t.began {
-			return t.spec.Name
-		}
-	}
-	return ""
 }
 
 // killAll ends all workers of a job; of every job if j is zero.

@@ -76,6 +76,9 @@ func (p *program) listingCommand(l listing) *cobra.Command {
 	}
 	c.Flags().StringArrayVar(&filters, "filter", nil, "FIELD=VALUE; may be repeated, and all must match")
 	c.Flags().IntVar(&q.Limit, "limit", state.DefaultLimit, "how many; 0 is all")
+	if l.name == "tasks" {
+		c.Flags().BoolVar(&q.Ended, "ended", false, "also those that have ended well or were cancelled, as far as they are remembered")
+	}
 	c.Flags().StringVar(&q.After, "after", "", "only those with a greater id: the last one of the page before")
 	return c
 }

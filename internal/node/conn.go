@@ -506,7 +506,7 @@ func (n *Node) execute(t *task, begun bool) {
 		return
 	}
 	if !begun {
-		p.begins(t.spec)
+		p.begins(t, n.now)
 	}
 	p.tasks[t.id] = t // if p's session is over, p will be gone soon, and with it t's attempt
 	s := n.workerSession(t.worker)

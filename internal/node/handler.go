@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/dispatch"
@@ -341,7 +343,7 @@ func (h *handler) Begun(m *sessionv1.TaskRef) error {
 	return h.in(func() error {
 		if task := h.runs(t); task != nil {
 			task.began = true
-			h.s.worker.begins(task.spec)
+			h.s.worker.begins(task, h.n.now)
 			h.n.stepDispatch(&dispatch.Event{Kind: dispatch.Begun, Task: t, Lease: task.lease})
 		}
 		return nil
@@ -412,6 +414,7 @@ func (n *Node) result(s *session, m *sessionv1.Result) error {
 			Lease: dispatch.Lease(m.Lease), Ran: int64(m.Ran)})
 	}
 	if wanted {
+		t.ran(time.Duration(min(m.Ran, math.MaxInt64)), n.now)
 		n.ended(t, o)
 	}
 	return nil

@@ -185,6 +185,7 @@ func (n *Node) arm(t *task, inst *instance) armed {
 	t.run = client.NewTaskContext(client.Running{Sess: n.local, Call: t.call, Task: t.id, Attempt: t.attempt,
 		Actor: t.owner(), Incarnation: t.incarnation, Spec: t.spec})
 	t.readers++
+	t.started = n.now
 	if inst != nil {
 		inst.runs = append(inst.runs, t.run)
 	}

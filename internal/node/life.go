@@ -118,7 +118,7 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.store, err = store.New(store.Config{Node: n.id, Limit: n.cfg.StoreBytes, Disk: disk, DiskLimit: n.cfg.SpillBytes,
-		Now: func() time.Duration { return time.Since(n.start) }, Log: n.cfg.Log})
+		Now: func() time.Duration { return time.Since(n.start) }, Log: n.cfg.Log, Moved: n.moveRecord})
 	if err != nil {
 		return err
 	}

@@ -420,9 +420,10 @@ func (p *process) name() string {
 }
 
 // begins notes what p begins to do.
-func (p *process) begins(t *spec.Task) {
-	if t.Kind != spec.KindMethod { // which its actor's name stands for
-		p.latest = t
+func (p *process) begins(t *task, now time.Duration) {
+	t.started = now
+	if t.spec.Kind != spec.KindMethod { // which its actor's name stands for
+		p.latest = t.spec
 	}
 }
 

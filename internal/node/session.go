@@ -7,9 +7,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/evict"
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
@@ -221,7 +223,7 @@ func (n *Node) reserve(s *session, m *sessionv1.Reserve) error {
 	request := m.Request
 	n.later(func() {
 		n.store.Reserve(req, func(r store.Reservation, err error) {
-			n.spawnHere(func() { n.reserved(s, request, r, err) })
+			n.spawnHere(func() { n.reserved(s, request, r, n.noRoom(&req, err)) })
 		})
 	})
 	return nil
@@ -238,6 +240,19 @@ func (n *Node) reserved(s *session, request uint64, r store.Reservation, err err
 		out.room, out.reserved = r.At, reply
 	}
 	s.answer(n, out)
+}
+
+// noRoom says where and for whom there was no room, and notes it.
+func (n *Node) noRoom(req *store.Request, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, full := errors.AsType[*store.FullError](err); full {
+		n.events.Note(time.Since(n.start), event.Record{Kind: event.StoreFull, Job: req.Job, Bytes: req.Size}, err.Error())
+	}
+	e := *wire.AsError(err, wire.StoreFull)
+	e.Op, e.Task, e.Node = "put", req.Task, n.id
+	return &e
 }
 
 // sealPut makes a reservation that s has filled an object.

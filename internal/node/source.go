@@ -68,27 +68,40 @@ func (s source) Nodes(_ context.Context, q state.Query) (state.Rows[state.Node],
 	return state.Select(q, slices.Values([]state.Node{row}))
 }
 
-// Tasks implements state.Source: those that live and, after them, those whose
-// end the events still have.
+// Tasks implements state.Source: those that live, and those whose end the events
+// still have.
 func (s source) Tasks(_ context.Context, q state.Query) (state.Rows[state.Task], error) {
-	return state.Select(q, s.tasks())
+	ended := s.n.endedTasks(q.Ended)
+	return state.Select(q, func(yield func(state.Task) bool) {
+		for t, row := range s.living() {
+			delete(ended, t)
+			if !yield(row) {
+				return
+			}
+		}
+		for _, e := range ended {
+			if !yield(s.n.endedRow(&e)) {
+				return
+			}
+		}
+	})
 }
 
-// tasks reads living tasks in order of their ids.
-func (s source) tasks() iter.Seq[state.Task] {
-	return func(yield func(state.Task) bool) {
+// living reads living tasks in order of their ids.
+func (s source) living() iter.Seq2[id.Task, state.Task] {
+	return func(yield func(id.Task, state.Task) bool) {
 		for after := (id.Task{}); ; {
 			s.n.mu.Lock()
 			page := s.n.own.Tasks(after, pageSize)
-			rows := make([]state.Task, 0, len(page))
+			rows := make([]state.Task, len(page))
 			for i := range page {
-				if page[i].Spec != nil && !page[i].Lineage {
-					rows = append(rows, s.n.taskRow(&page[i]))
+				if page[i].Spec != nil && !page[i].Lineage && s.n.task(page[i].Task) != nil { // else it has ended
+					rows[i] = s.n.taskRow(&page[i])
 				}
 			}
 			s.n.mu.Unlock()
-			for _, r := range rows {
-				if !yield(r) {
+			for i := range rows {
+				if rows[i].ID != "" && !yield(page[i].Task, rows[i]) {
 					return
 				}
 			}
@@ -115,6 +128,10 @@ func (n *Node) taskRow(i *own.TaskInfo) state.Task {
 		}
 		if t.worker != 0 {
 			row.Worker, row.Node = int(t.worker), n.id.String()
+		}
+		row.Submitted = n.start.Add(t.submitted)
+		if t.started != 0 {
+			row.Started = n.start.Add(t.started)
 		}
 	}
 	return row

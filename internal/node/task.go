@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
@@ -33,9 +34,11 @@ type task struct {
 	lease       dispatch.Lease
 	out         *outcome            // while its result is being handled
 	run         *client.TaskContext // while it runs in this process
-	readers     uint8               // of its arguments: runs in this process, messages being written
-	began       bool                // its worker said so
-	told        bool                // own knows that the actor was constructed
+	submitted   time.Duration       // when, and when its run began; 0 while it has not
+	started     time.Duration
+	readers     uint8 // of its arguments: runs in this process, messages being written
+	began       bool  // its worker said so
+	told        bool  // own knows that the actor was constructed
 	cancelled   bool
 	blocked     bool // it waits in a call to the node, perhaps for Node.waitsOn
 	victim      bool // the memory guard ended its process
@@ -111,7 +114,7 @@ func (n *Node) submit(t *task, ev *own.Event) error {
 		return &wire.Error{Code: wire.Protocol, Op: "submit", Task: t.id, Message: n.fx.own[mark].Why}
 	}
 	n.tasks[t.id], n.hot = t, t
-	t.attempt = 1 // it may fail before it is runnable
+	t.attempt, t.submitted = 1, n.now // it may fail before it is runnable
 	if t.stream != nil {
 		n.streams[t.id] = t.stream
 	}
@@ -380,7 +383,7 @@ func (n *Node) failTask(e *own.Effect) {
 		n.plainRecord(t, event.TaskCancelled)
 		return
 	}
-	n.failureRecord(t, event.TaskFailed, t.out.err.Error())
+	n.failureRecord(t, event.TaskFailed, e.Fault, t.out.err.Error())
 	n.tellActor(t)
 }
 
@@ -427,8 +430,8 @@ func (n *Node) faultError(e *own.Effect) *wire.Error {
 func (n *Node) retried(e *own.Effect) {
 	if t := n.task(e.Task); t != nil {
 		n.counts.retried++
-		n.failureRecord(t, event.TaskRetried, retryText(t))
-		t.attempt, t.worker, t.out, t.blocked = e.Attempt, 0, nil, false
+		n.failureRecord(t, event.TaskRetried, e.Fault, retryText(t))
+		t.attempt, t.worker, t.out, t.blocked, t.started = e.Attempt, 0, nil, false, 0
 		if e.Fault == own.Suspect {
 			t.spec = t.spec.Apart()
 		}

@@ -13,6 +13,7 @@ type Query struct {
 	Filters []Filter // all of them must match
 	Limit   int      // at most that many rows; 0 is DefaultLimit
 	After   string   // only rows with a greater id: the last id of the page before
+	Ended   bool     // of tasks: also those that have ended well or were cancelled
 }
 
 // DefaultLimit is how many rows a Query without a Limit gets.

@@ -25,7 +25,7 @@ const (
 	ActorTask         = "ACTOR_TASK"
 )
 
-// Task is one task, or its end.
+// Task is one task, or its end. Of one that has ended not everything is known.
 type Task struct {
 	ID        string             `json:"id"`
 	Name      string             `json:"name"`

@@ -265,11 +265,17 @@ func TestReadersShareOneRestore(t *testing.T) {
 }
 
 func TestPrefetch(t *testing.T) {
-	s, _ := open(t, nil)
+	moves := make(chan Move, 100)
+	s, _ := open(t, func(c *Config) { c.Moved = func(m Move) { moves <- m } })
 	want := spilled(t, s)
 	s.Free(oid(2))
 	s.Prefetch(oid(1), oid(2), oid(7)) // one that is on disk, one that is gone, one that never was
 	s.workers.done.Wait()
+	for _, back := range []bool{false, true} {
+		if m := <-moves; m.Object != oid(1) || m.Job != jobA || m.Bytes != int64(len(want)) || m.Back != back {
+			t.Errorf("told of %+v, want the way back to be %v", m, back)
+		}
+	}
 	at, ok, err := s.TryPin(1, oid(1))
 	if err != nil || !ok || at.Kind != InSlab || !bytes.Equal(at.Bytes, want) {
 		t.Errorf("after a prefetch: %v in memory, %v, kind %v", ok, err, at.Kind)

@@ -38,6 +38,7 @@ func (s *Store) loaded(o *object, err error) {
 
 // restore reads an object back into memory that the machine set aside.
 func (s *Store) restore(o *object) {
+	began := s.cfg.Now()
 	mem, noMemory, err := s.readBack(o)
 	s.mu.Lock()
 	defer s.unlock()
@@ -52,6 +53,7 @@ func (s *Store) restore(o *object) {
 	default:
 		o.mem, o.copy.checked = mem, true
 		s.disk.restored += o.size
+		s.moved(o, began, true)
 		s.step(evict.Event{Kind: evict.Restored, Object: o.id})
 		s.loaded(o, nil)
 	}

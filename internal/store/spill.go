@@ -46,6 +46,7 @@ func (s *Store) spill(effects []evict.Effect) int {
 // change meanwhile: sealed objects are immutable, and the machine lets go of
 // none that is being spilled.
 func (s *Store) writeBatch(batch []*object) {
+	began := s.cfg.Now()
 	bufs := make([][]byte, len(batch))
 	crcs := make([]uint32, len(batch))
 	total := int64(0)
@@ -71,6 +72,7 @@ func (s *Store) writeBatch(batch []*object) {
 		o.copy = diskCopy{file: f, off: off, n: n, crc: crcs[i]}
 		f.users++
 		off += n
+		s.moved(o, began, false)
 		s.step(evict.Event{Kind: evict.SpillDone, Object: o.id})
 	}
 	s.leaveFile(f)

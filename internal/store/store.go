@@ -73,6 +73,9 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Dropped == nil {
 		cfg.Dropped = func(id.Object) {}
 	}
+	if cfg.Moved == nil {
+		cfg.Moved = func(Move) {}
+	}
 	if cfg.Retired == nil {
 		cfg.Retired = func(FileID) {}
 	}
@@ -161,6 +164,12 @@ func (s *Store) forget(o *object) {
 	delete(s.objects, o.id)
 	s.freeMemory(&o.mem)
 	s.freeCopy(&o.copy)
+}
+
+// moved tells of an object that has gone to disk, or come back, since began.
+func (s *Store) moved(o *object, began time.Duration, back bool) {
+	m := Move{Object: o.id, Job: o.job, Bytes: o.size, Took: s.cfg.Now() - began, Back: back}
+	s.after(func() { s.cfg.Moved(m) })
 }
 
 // freeMemory returns an extent to the pool; what that leaves for the kernel to

@@ -26,6 +26,7 @@ type Config struct {
 	Log     *slog.Logger         // failures of the disk; nil means silent
 	Dropped func(id.Object)      // a secondary copy is gone; called without locks
 	Retired func(FileID)         // nobody needs to keep this file mapped; called without locks
+	Moved   func(Move)           // an object was written to disk or read back; called without locks
 }
 
 // FileID names what a process maps: a slab, or, with the upper bit set, a file
@@ -77,6 +78,15 @@ type Request struct {
 type Reservation struct {
 	ID evict.Res
 	At Location
+}
+
+// Move is an object's way to disk or back.
+type Move struct {
+	Object id.Object
+	Job    id.Job
+	Bytes  int64
+	Took   time.Duration // of the write or read it was a part of
+	Back   bool          // from disk
 }
 
 // Info is what [Store.Objects] and [Store.Lookup] say of an object.

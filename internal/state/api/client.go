@@ -97,7 +97,7 @@ func ask[T, M any, P interface {
 	*M
 	proto.Message
 }](ctx context.Context, c *Client, q state.Query, call func(context.Context, *connect.Request[apiv1.ListRequest]) (*connect.Response[M], error)) (state.Rows[T], error) {
-	r := &apiv1.ListRequest{Limit: int64(q.Limit), After: q.After}
+	r := &apiv1.ListRequest{Limit: int64(q.Limit), After: q.After, Ended: q.Ended}
 	for _, f := range q.Filters {
 		r.Filters = append(r.Filters, &apiv1.Filter{Field: f.Field, Op: string(f.Op), Value: f.Value})
 	}

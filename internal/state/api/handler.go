@@ -97,7 +97,7 @@ func list[T, M any, P interface {
 	*M
 	proto.Message
 }](ctx context.Context, r *listRequest, rows func(context.Context, state.Query) (state.Rows[T], error), answer P) (*connect.Response[M], error) {
-	q := state.Query{Limit: int(min(r.Msg.Limit, MaxRows)), After: r.Msg.After}
+	q := state.Query{Limit: int(min(r.Msg.Limit, MaxRows)), After: r.Msg.After, Ended: r.Msg.Ended}
 	for _, f := range r.Msg.Filters {
 		q.Filters = append(q.Filters, state.Filter{Field: f.Field, Op: state.Op(f.Op), Value: f.Value})
 	}

@@ -240,6 +240,7 @@ type ListRequest struct {
 	Filters       []*Filter              `protobuf:"bytes,1,rep,name=filters,proto3" json:"filters,omitempty"` // all must match
 	Limit         int64                  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`    // 0 is 100
 	After         string                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`     // the last id of the page before
+	Ended         bool                   `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`    // of tasks: also those that have ended well or were cancelled
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -293,6 +294,13 @@ func (x *ListRequest) GetAfter() string {
 		return x.After
 	}
 	return ""
+}
+
+func (x *ListRequest) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
 }
 
 type ListTasksResponse struct {
@@ -2701,11 +2709,12 @@ const file_api_v1_api_proto_rawDesc = "" +
 	"\x06Filter\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\tR\x05value\"h\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\"~\n" +
 	"\vListRequest\x12-\n" +
 	"\afilters\x18\x01 \x03(\v2\x13.weft.api.v1.FilterR\afilters\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x14\n" +
-	"\x05after\x18\x03 \x01(\tR\x05after\"n\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"n\n" +
 	"\x11ListTasksResponse\x12%\n" +
 	"\x04rows\x18\x01 \x03(\v2\x11.weft.api.v1.TaskR\x04rows\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1c\n" +

@@ -12,6 +12,9 @@
 // What they must do beyond the words here is written as tests, in
 // control/controltest; both pass it.
 //
+// On them stand [Keep], which renews a lease, and [Campaign], which elects one
+// leader with a term: they need no more of an adapter than the interface.
+//
 // A Store may be used concurrently. Its reads see every change that had been
 // committed when they began. It owns what it returns in no way: callers may
 // keep and change the bytes they get and gave.
@@ -40,6 +43,11 @@ var (
 	ErrNoLease   = errors.New("no such lease, or it has expired")
 	ErrClosed    = errors.New("the metadata store is closed")
 	ErrInvalid   = errors.New("invalid request")
+
+	// ErrFull refuses what adds; deletes and reads are served.
+	ErrFull = errors.New("the metadata store is full, by its quota or its disk; delete records or give it room, then reclaim it")
+	// ErrUnavailable is an error that may be over when tried again.
+	ErrUnavailable = errors.New("the metadata store has no majority of its members, or cannot be reached")
 )
 
 // Revision numbers a change of the store. The empty store is at revision 1.

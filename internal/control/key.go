@@ -57,3 +57,6 @@ func HeirKey(n id.Node) string { return Key("heirs", n.String()) }
 
 // UserKey is a record of a program's own.
 func UserKey(namespace, key string) string { return Key("kv", namespace, key) }
+
+// CoordinatorKey is the record of the coordinator: its leader is it.
+const CoordinatorKey = "coordinator"

@@ -65,6 +65,10 @@ var rules = []struct {
 	{"a revoked lease's records go at once", leaseRevoked},
 	{"a put replaces its record's lease", leaseReplaced},
 	{"a lease that is gone cannot be used", leaseGone},
+	{"one candidate leads, and the next with a greater term", electOne},
+	{"a leader that falls silent is followed", electAfterSilence},
+	{"a campaign that is given up leaves nothing", electionGivenUp},
+	{"a leader whose lease is gone learns it", leadershipLost},
 	{"a closed store is ErrClosed, and ends its watchers", closes},
 }
 

@@ -109,7 +109,7 @@ func BenchmarkKeys(b *testing.B) {
 			const total = 200_000
 			var specs []*spec.Task
 			for k := range keys {
-				s := &spec.Task{Job: id.Job{1}, Function: "f", Env: 0, Selector: resource.Selector{{Key: strconv.Itoa(k), Not: true, Values: []string{"x"}}}}
+				s := &spec.Task{Job: id.Job{1}, Function: "f", Selector: resource.Selector{{Key: strconv.Itoa(k), Not: true, Values: []string{"x"}}}}
 				s.Resources.CPU = resource.Unit
 				if err := s.Seal(); err != nil {
 					b.Fatal(err)

@@ -13,7 +13,7 @@ type Lease uint64
 // Class is the kind of worker process that a task needs.
 type Class struct {
 	Job      id.Job
-	Env      uint64
+	Env      spec.RuntimeEnv
 	Isolated bool   // one lease at a time; otherwise leases share the process
 	Language string // of its workers: "" is Go
 }

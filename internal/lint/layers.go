@@ -28,13 +28,16 @@ const Layers = `
 	# metadata: the interface and its adapters
 	id, spec < control < control/mem, control/etcd, control/controltest
 
+	# what processes need
+	spec, wire < environ
+
 	# what happened, and views of it
 	gen/*, id, spec < event < state
 	gen/*, event, state < state/api
 
 	# the one place that wires a node together
 	place, dispatch, own, actor, evict, guard, guard/meminfo, store, wire < node
-	peer, session, client, worker, control/mem, event, state < node
+	peer, session, client, worker, environ, control/mem, event, state < node
 	event, slab, store < session, worker, client
 
 	# programs

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/dispatch"
+	"github.com/weftrun/weft/internal/environ"
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
@@ -40,7 +42,7 @@ type job struct {
 	session *session
 	exe     *os.File // the driver's program; nil is this process's own
 	name    string
-	failure *wire.Error // of the last attempt to start a worker
+	failed  map[dispatch.Class]*wire.Error // why the last worker of a class could not be started
 	blobs   blobs
 
 	python   string            // the interpreter of its Python workers
@@ -56,7 +58,7 @@ func (n *Node) spawn(class dispatch.Class) {
 	j := n.jobs[class.Job]
 	s := worker.Spec{Path: "/proc/self/exe", Output: func(line []byte, stderr bool) { n.output(p, line, stderr) }}
 	n.spawnHere(func() {
-		err := j.program(class.Language, &s)
+		err := j.program(class, &s)
 		if err == nil {
 			err = n.startProcess(p, s)
 		}
@@ -68,14 +70,17 @@ func (n *Node) spawn(class dispatch.Class) {
 
 // program says what a worker of the job's runs. It is that of the driver, so
 // there are workers of the driver's language alone.
-func (j *job) program(language string, s *worker.Spec) error {
+func (j *job) program(class dispatch.Class, s *worker.Spec) error {
+	env, err := environ.Parse(class.Env)
 	switch {
 	case j == nil:
 		return &wire.Error{Code: wire.Closed, Message: "its job has ended"}
-	case language == wire.Python && j.python == "":
+	case err != nil:
+		return err
+	case class.Language == wire.Python && j.python == "":
 		return &wire.Error{Code: wire.SetupFailed, Message: "a Python function, but the driver is no Python program",
 			Hint: "submit it from Python, with weft.init()"}
-	case language == wire.Python:
+	case class.Language == wire.Python:
 		s.Path, s.Args = j.python, []string{j.python, "-m", "weft._worker"}
 		s.Hint = "the interpreter of the driver must find the package weft"
 	case j.python != "":
@@ -83,6 +88,9 @@ func (j *job) program(language string, s *worker.Spec) error {
 			Hint: "submit it from the Go program that has it"}
 	default:
 		s.Exe, s.Args = j.exe, j.args()
+	}
+	if !class.Env.IsZero() {
+		s.Env = env.Variables(os.Environ())
 	}
 	return nil
 }
@@ -172,11 +180,22 @@ func (n *Node) welcome(s *session) *sessionv1.Welcome {
 	w.Namespace = s.namespace
 	if s.worker != nil {
 		w.Worker = uint32(s.worker.id)
-		if j := n.jobs[s.job]; j != nil {
-			w.Metadata = j.metadata
-		}
+		w.Metadata = s.worker.metadata(n.jobs[s.job])
 	}
 	return w
+}
+
+// metadata is what a worker is told of the driver's process and of its own.
+func (p *process) metadata(j *job) map[string]string {
+	if j == nil {
+		return nil
+	}
+	if p.class.Env.IsZero() {
+		return j.metadata
+	}
+	m := map[string]string{"runtime_env": p.class.Env.String()}
+	maps.Copy(m, j.metadata)
+	return m
 }
 
 // inlineLimit is the size in bytes above which values go through shared memory.
@@ -188,20 +207,32 @@ func (n *Node) spawnFailed(p *process, j *job, err error) {
 	defer n.unlock()
 	delete(n.workers, p.id)
 	if j != nil {
-		j.failure = wire.AsError(err, wire.SetupFailed)
+		j.fail(p.class, err)
 	}
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.SpawnFailed, Class: p.class})
 	n.settle()
 	n.releaseJob(p.class.Job)
 }
 
-// spawnError says why t has no worker.
-func (n *Node) spawnError(t *task) *wire.Error {
+// fail notes why a class has no workers.
+func (j *job) fail(class dispatch.Class, err error) {
+	if j.failed == nil || len(j.failed) == maxFailures {
+		j.failed = map[dispatch.Class]*wire.Error{}
+	}
+	j.failed[class] = wire.AsError(err, wire.SetupFailed)
+}
+
+// maxFailures bounds the classes of a job whose failures are kept.
+const maxFailures = 64
+
+// spawnError says why t, of a class that has no workers, fails.
+func (n *Node) spawnError(t *task, class dispatch.Class) *wire.Error {
 	err := &wire.Error{Code: wire.SetupFailed, Op: t.spec.Name, Message: "no worker process could be started"}
-	if j := n.jobs[t.spec.Job]; j != nil && j.failure != nil {
-		err.Message += ": " + j.failure.Message
-		err.Stderr, err.Err = j.failure.Stderr, j.failure.Err
-		err.Hint = cmp.Or(j.failure.Hint, "weft.Init must come first in the program's main")
+	if j := n.jobs[t.spec.Job]; j != nil && j.failed[class] != nil {
+		why := j.failed[class]
+		err.Message += ": " + why.Message
+		err.Stderr, err.Err = why.Stderr, why.Err
+		err.Hint = cmp.Or(why.Hint, "weft.Init must come first in the program's main")
 	}
 	return err
 }

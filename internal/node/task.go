@@ -287,7 +287,7 @@ func (n *Node) setupFailed(e *dispatch.Effect) {
 	if t == nil {
 		return
 	}
-	t.out = &outcome{err: n.spawnError(t)}
+	t.out = &outcome{err: n.spawnError(t, e.Class)}
 	if t.spec.Kind == spec.KindCreate {
 		n.deaths[t.id] = t.out.err
 		n.stepActor(&actor.Event{Kind: actor.CannotPlace, Actor: t.id, Cause: actor.SetupFailed})

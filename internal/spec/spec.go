@@ -53,8 +53,9 @@ type Task struct {
 	Resources resource.Vector
 	Strategy  Strategy
 	Selector  resource.Selector
-	Isolated  bool   // a worker process of its own
-	Env       uint64 // hash of the runtime environment; 0 is the job's own
+	Isolated  bool       // a worker process of its own
+	Env       RuntimeEnv // what that process needs
+	MaxCalls  int        // it leaves after that many calls of Function; 0 is unlimited
 
 	MaxRetries  int  // after system failures; Unlimited allowed
 	RetryErrors bool // also after user errors
@@ -122,6 +123,10 @@ func (t *Task) Seal() error {
 		return fmt.Errorf("spec: %s: %d return values", t.Function, t.Returns)
 	case t.MaxRetries < Unlimited:
 		return fmt.Errorf("spec: %s: MaxRetries %d; use -1 for no limit", t.Function, t.MaxRetries)
+	case t.MaxCalls < 0:
+		return fmt.Errorf("spec: %s: MaxCalls %d; use 0 for no limit", t.Function, t.MaxCalls)
+	case !t.Env.IsZero() && t.Kind != KindMethod && !t.Isolated:
+		return fmt.Errorf("spec: %s: a runtime environment needs a process of its own", t.Function)
 	}
 	for name, a := range t.Resources.All {
 		if a < 0 {

@@ -17,6 +17,9 @@ import (
 // MaxReturns bounds the return values of one task; more is a stream.
 const MaxReturns = 1 << 16
 
+// MaxRuntimeEnv bounds the text of a runtime environment, in bytes.
+const MaxRuntimeEnv = 64 << 10
+
 // TemplateToPB describes t under the number n. The job is not part of it: a
 // node knows its sessions' jobs, and Execute has it.
 func TemplateToPB(n uint32, t *spec.Task) *sessionv1.Template {
@@ -24,8 +27,8 @@ func TemplateToPB(n uint32, t *spec.Task) *sessionv1.Template {
 		Returns: uint32(t.Returns), Stream: t.Stream, Resources: vectorToPB(&t.Resources),
 		Strategy: uint32(t.Strategy.Kind), StrategySoft: t.Strategy.Soft, StrategyBundle: int32(t.Strategy.Bundle),
 		Selector: selectorToPB(t.Selector), Isolated: t.Isolated, MaxRetries: int32(t.MaxRetries), RetryErrors: t.RetryErrors,
-		Priority: int32(t.Priority), WindowItems: uint32(t.WindowItems), WindowBytes: uint64(t.WindowBytes), Env: t.Env,
-		Language: t.Language, Code: []byte(t.Code)}
+		Priority: int32(t.Priority), WindowItems: uint32(t.WindowItems), WindowBytes: uint64(t.WindowBytes),
+		RuntimeEnv: t.Env.String(), MaxCalls: uint32(t.MaxCalls), Language: t.Language, Code: []byte(t.Code)}
 	if !t.Strategy.Node.IsZero() {
 		p.StrategyNode = t.Strategy.Node[:]
 	}
@@ -78,14 +81,18 @@ func taskFromPB(p *sessionv1.Template) (*spec.Task, error) {
 		return nil, fmt.Errorf("language %q; there are %q and %q", p.Language, Go, Python)
 	case p.Language == Python && p.Kind != uint32(spec.KindMethod) && !p.Isolated:
 		return nil, errors.New("a Python function must be isolated: its process runs one thing at a time")
+	case p.MaxCalls > math.MaxInt32:
+		return nil, fmt.Errorf("%d calls per worker process are too many", p.MaxCalls)
+	case len(p.RuntimeEnv) > MaxRuntimeEnv:
+		return nil, fmt.Errorf("a runtime environment of %d bytes, at most %d are possible; put files into working_dir", len(p.RuntimeEnv), MaxRuntimeEnv)
 	case len(p.Code) != 0 && len(p.Code) != sha256.Size:
 		return nil, fmt.Errorf("%d bytes as the hash of its code, want %d", len(p.Code), sha256.Size)
 	case (p.Actor != nil) != (p.Kind == uint32(spec.KindCreate)):
 		return nil, fmt.Errorf("kind %d, but has an actor's description: %t", p.Kind, p.Actor != nil)
 	}
 	t := &spec.Task{Kind: spec.Kind(p.Kind), Name: clone(p.Name), Function: clone(p.Function), Sig: p.Sig, Returns: int(p.Returns),
-		Stream: p.Stream, Isolated: p.Isolated, Env: p.Env, MaxRetries: int(p.MaxRetries), RetryErrors: p.RetryErrors,
-		Priority: int(p.Priority), WindowItems: int(p.WindowItems), WindowBytes: int64(p.WindowBytes), Code: string(p.Code)}
+		Stream: p.Stream, Isolated: p.Isolated, Env: spec.NewRuntimeEnv(clone(p.RuntimeEnv)), MaxCalls: int(p.MaxCalls),
+		MaxRetries: int(p.MaxRetries), RetryErrors: p.RetryErrors, Priority: int(p.Priority), WindowItems: int(p.WindowItems), WindowBytes: int64(p.WindowBytes), Code: string(p.Code)}
 	if p.Language != Go {
 		t.Language = clone(p.Language)
 	}

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import textwrap
 
 import pytest
+from conftest import NAME
+
+
+@pytest.fixture
+def program(tmp_path):
+    """``program(text)`` runs a program of its own, in an empty folder, and returns what it printed."""
+
+    def run(text):
+        file = tmp_path / "program.py"
+        file.write_text(f"import os, sys\nimport {NAME} as ray\n{textwrap.dedent(text)}")
+        done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +146,48 @@ def test_config_is_an_object(env, config):
     assert isinstance(c, config)
     assert c.to_dict() == {"setup_timeout_seconds": 600, "eager_install": True, "log_files": ["a"]}
     assert config.default_config() == config()
+
+
+# With a node.
+
+
+def vars_of(*names):
+    return [os.environ.get(n) for n in names]
+
+
+def test_variables_are_seen_by_the_task_and_by_no_other(ray):
+    plain = ray.remote(vars_of)
+    given = plain.options(runtime_env={"env_vars": {"WEFT_T1": "a", "WEFT_T2": "<${WEFT_T1}${WEFT_NONE}>"}})
+    assert ray.get([plain.remote("WEFT_T1"), given.remote("WEFT_T1", "WEFT_T2"), plain.remote("WEFT_T1")]) == [[None], ["a", "<a>"], [None]]
+
+
+def test_children_inherit_and_add(ray):
+    plain = ray.remote(vars_of)
+
+    @ray.remote(num_cpus=0, runtime_env={"env_vars": {"WEFT_P": "p", "WEFT_Q": "q"}})
+    def parent():
+        mine = plain.options(runtime_env={"env_vars": {"WEFT_Q": "c"}})
+        return ray.get([plain.remote("WEFT_P", "WEFT_Q"), mine.remote("WEFT_P", "WEFT_Q")])
+
+    assert ray.get(parent.remote()) == [["p", "q"], ["p", "c"]]
+
+
+def test_an_actor_has_its_environment(ray):
+    @ray.remote(runtime_env={"env_vars": {"WEFT_A": "1"}})
+    class Actor:
+        def look(self):
+            context = ray.get_runtime_context()
+            return os.environ["WEFT_A"], context.runtime_env["env_vars"], type(context.runtime_env).__name__
+
+    actor = Actor.remote()
+    assert ray.get(actor.look.remote()) == ("1", {"WEFT_A": "1"}, "RuntimeEnv")
+
+
+def test_the_jobs_environment(program):
+    out = program("""
+        ray.init(num_cpus=1, runtime_env={"env_vars": {"WEFT_J": "j", "WEFT_K": "k"}})
+        look = ray.remote(lambda: (os.environ.get("WEFT_J"), os.environ.get("WEFT_K")))
+        print(ray.get(look.remote()), ray.get(look.options(runtime_env={"env_vars": {"WEFT_K": "t"}}).remote()))
+        print(ray.get_runtime_context().runtime_env["env_vars"])
+    """)
+    assert out.splitlines() == ["('j', 'k') ('j', 't')", "{'WEFT_J': 'j', 'WEFT_K': 'k'}"]

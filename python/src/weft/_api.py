@@ -9,10 +9,10 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional, Union, overload
 
-from weft import _node, _state
+from weft import _environment, _node, _state
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 from weft._refs import ObjectRef, ObjectRefGenerator, is_there
@@ -45,13 +45,15 @@ class Context(dict[str, Any]):
 def init(
     address: Optional[str] = None, *, num_cpus: Optional[float] = None, num_gpus: Optional[float] = None,
     resources: Optional[dict[str, float]] = None, labels: Optional[dict[str, str]] = None, object_store_memory: Optional[int] = None,
-    namespace: Optional[str] = None, ignore_reinit_error: bool = False, log_to_driver: bool = True, **others: Any,
+    namespace: Optional[str] = None, ignore_reinit_error: bool = False, log_to_driver: bool = True,
+    runtime_env: Optional[Mapping[str, Any]] = None, **others: Any,
 ) -> Context:  # fmt: skip
     """Joins a node, or starts one that ends with this process.
 
     ``address`` is a node's socket; None is WEFT_ADDRESS or RAY_ADDRESS, and without these a new node with ``num_cpus`` CPUs (default:
     what this machine has), ``num_gpus`` GPUs, custom ``resources``, ``labels`` and ``object_store_memory`` bytes of shared memory.
-    ``namespace`` is that of named actors; by default the program's own. With ``log_to_driver`` what workers print is printed here.
+    ``namespace`` is that of named actors; by default the program's own. ``runtime_env`` is what tasks and actors need, unless they say
+    otherwise. With ``log_to_driver`` what workers print is printed here.
     Raises RuntimeError if init was called already, unless ``ignore_reinit_error``, and ConnectionError if nothing listens there.
     """
     global _node_here
@@ -63,8 +65,6 @@ def init(
         unknown = [k for k in others if k not in _IGNORED and not k.startswith("_")]
         if unknown:
             raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
-        if others.get("runtime_env"):
-            raise NotImplementedError("runtime_env is not there yet")
         address = address or os.environ.get("WEFT_ADDRESS") or os.environ.get("RAY_ADDRESS")
         given = {"num_cpus": num_cpus, "num_gpus": num_gpus, "resources": resources, "object_store_memory": object_store_memory}
         if address == "local" or not address:
@@ -73,8 +73,10 @@ def init(
         elif any(v is not None for v in given.values()):
             raise ValueError(f"When connecting to an existing node, {', '.join(k for k, v in given.items() if v is not None)} must not be provided.")
         try:
-            _state.session = _join(address, namespace or "")
+            session = _state.session = _join(address, namespace or "")
+            session.runtime_env = _environment.describe(session, runtime_env or {})
         except BaseException:
+            shutdown()
             _end_node()
             raise
         _state.session.on_log = _print_log if log_to_driver else lambda m: None
@@ -84,7 +86,7 @@ def init(
 
 _IGNORED = {
     "include_dashboard", "dashboard_host", "dashboard_port", "configure_logging", "logging_level", "logging_format", "logging_config", "local_mode",
-    "job_config", "runtime_env", "proxy_server_url", "enable_resource_isolation", "cgroup_path", "system_reserved_cpu", "system_reserved_memory",
+    "job_config", "proxy_server_url", "enable_resource_isolation", "cgroup_path", "system_reserved_cpu", "system_reserved_memory",
     "object_spilling_directory",
 }  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Optional
 
-from weft import _state
+from weft import _environment, _state
+from weft.runtime_env import RuntimeEnv
 
 
 class RuntimeContext:
@@ -60,6 +61,15 @@ class RuntimeContext:
     @property
     def namespace(self) -> str:
         return str(_state.current().info.namespace)
+
+    def get_runtime_env_string(self) -> str:
+        """The environment of this process, as JSON."""
+        return _environment.canonical(_state.current().runtime_env) or "{}"
+
+    @property
+    def runtime_env(self) -> RuntimeEnv:
+        """The environment of this process, which what it starts has too unless it says otherwise."""
+        return RuntimeEnv.deserialize(self.get_runtime_env_string())
 
     @property
     def worker(self) -> Any:

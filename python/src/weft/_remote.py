@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 
 import cloudpickle
 
-from weft import _options, _state, _values
+from weft import _environment, _options, _state, _values
 from weft import exceptions as ex
 from weft._ids import ActorID
 from weft._pb import session_pb2 as pb
@@ -171,7 +171,8 @@ class RemoteFunction:
             "task", options, kind=TASK, function=self._function_name, name=options.get("name") or self._function.__qualname__,
             code=self._code[1], returns=0 if streams else returns, stream=streams, max_retries=3 if retries is None else retries,
             retry_errors=bool(options.get("retry_exceptions")),
-            window_items=window,
+            window_items=window, max_calls=options.get("max_calls") or 0,
+            runtime_env=_environment.text(session, options.get("runtime_env")),
         )  # fmt: skip
         return session.template(t), 0 if streams else int(returns), streams, window
 
@@ -337,7 +338,7 @@ class ActorClass:
         cls, options = self.__ray_actor_class__, self._options
         t = _options.template(
             "actor", options, kind=CREATE, function=f"{cls.__module__}.{cls.__qualname__}", name=f"{cls.__name__}.__init__", code=self._code[1],  # type: ignore[index]
-            returns=1,
+            returns=1, runtime_env=_environment.text(session, options.get("runtime_env")),
         )  # fmt: skip
         a = t.actor
         setattr(a, "class", cls.__name__)

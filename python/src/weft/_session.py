@@ -150,6 +150,7 @@ class Session:
         self.entries: dict[bytes, Entry] = {}
         self.streams: dict[bytes, Any] = {}
         self.slabs = Slabs()
+        self.runtime_env: dict[str, Any] = {}  # of its tasks, unless they say otherwise
         self.worker = worker  # what takes Execute and its like
         if worker is not None:
             worker.session = self

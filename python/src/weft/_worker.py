@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import json
 import os
 import signal
 import socket
@@ -21,7 +20,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator, Optional
 
-from weft import _errors, _state, _values
+from weft import _environment, _errors, _state, _values
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Slot, is_async
@@ -481,21 +480,6 @@ def _by_name(name: str) -> Any:
     return getattr(found, "_function", None) or getattr(found, "__ray_actor_class__", found)
 
 
-def _adopt(metadata: Any) -> None:
-    """Makes this process find modules and files where its driver does."""
-    for path in json.loads(metadata.get("sys_path", "[]")):
-        if path not in sys.path:
-            sys.path.append(path)
-    try:
-        os.chdir(metadata["cwd"])
-    except (KeyError, OSError):
-        pass
-    if metadata.get("as_ray"):
-        from weft import _ray
-
-        _ray.install()
-
-
 def main() -> int:
     call, side = (socket.socket(fileno=int(fd)) for fd in os.environ.pop("WEFT_WORKER").split(","))
     for s in (call, side):
@@ -506,7 +490,7 @@ def main() -> int:
     hello = pb.Hello(version=1, role="worker", language="python", pid=os.getpid(), name="python")
     try:
         session = _state.session = Session(call, side, hello, worker=worker)
-        _adopt(session.info.metadata)
+        _environment.adopt(session)
         worker.serve()
     except (_Gone, ex.LocalRayletDiedError):
         pass

@@ -984,10 +984,9 @@ type Template struct {
 	WindowItems    uint32                 `protobuf:"varint,19,opt,name=window_items,json=windowItems,proto3" json:"window_items,omitempty"`
 	WindowBytes    uint64                 `protobuf:"varint,20,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"`
 	Actor          *ActorTemplate         `protobuf:"bytes,21,opt,name=actor,proto3" json:"actor,omitempty"`
-	Env            uint64                 `protobuf:"varint,22,opt,name=env,proto3" json:"env,omitempty"`
 	Language       string                 `protobuf:"bytes,23,opt,name=language,proto3" json:"language,omitempty"`                       // of the function, as in Hello; empty is Go
 	Code           []byte                 `protobuf:"bytes,24,opt,name=code,proto3" json:"code,omitempty"`                               // hash of the Blob that the function is in; empty: it is found by its name
-	RuntimeEnv     string                 `protobuf:"bytes,25,opt,name=runtime_env,json=runtimeEnv,proto3" json:"runtime_env,omitempty"` // JSON, canonical: what the worker's process needs; empty is the job's
+	RuntimeEnv     string                 `protobuf:"bytes,25,opt,name=runtime_env,json=runtimeEnv,proto3" json:"runtime_env,omitempty"` // JSON, canonical: all that the worker's process needs; empty is nothing
 	MaxCalls       uint32                 `protobuf:"varint,26,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`      // a worker process leaves after that many; 0 is unlimited
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1168,13 +1167,6 @@ func (x *Template) GetActor() *ActorTemplate {
 		return x.Actor
 	}
 	return nil
-}
-
-func (x *Template) GetEnv() uint64 {
-	if x != nil {
-		return x.Env
-	}
-	return 0
 }
 
 func (x *Template) GetLanguage() string {
@@ -3782,7 +3774,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04Slab\x12\x12\n" +
 	"\x04slab\x18\x01 \x01(\rR\x04slab\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1a\n" +
-	"\bwritable\x18\x03 \x01(\bR\bwritable\"\x89\a\n" +
+	"\bwritable\x18\x03 \x01(\bR\bwritable\"\xfd\x06\n" +
 	"\bTemplate\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x1a\n" +
@@ -3806,8 +3798,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\bpriority\x18\x12 \x01(\x11R\bpriority\x12!\n" +
 	"\fwindow_items\x18\x13 \x01(\rR\vwindowItems\x12!\n" +
 	"\fwindow_bytes\x18\x14 \x01(\x04R\vwindowBytes\x124\n" +
-	"\x05actor\x18\x15 \x01(\v2\x1e.weft.session.v1.ActorTemplateR\x05actor\x12\x10\n" +
-	"\x03env\x18\x16 \x01(\x04R\x03env\x12\x1a\n" +
+	"\x05actor\x18\x15 \x01(\v2\x1e.weft.session.v1.ActorTemplateR\x05actor\x12\x1a\n" +
 	"\blanguage\x18\x17 \x01(\tR\blanguage\x12\x12\n" +
 	"\x04code\x18\x18 \x01(\fR\x04code\x12\x1f\n" +
 	"\vruntime_env\x18\x19 \x01(\tR\n" +
@@ -3815,7 +3806,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\tmax_calls\x18\x1a \x01(\rR\bmaxCalls\x1a<\n" +
 	"\x0eResourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x12R\x05value:\x028\x01\"B\n" +
+	"\x05value\x18\x02 \x01(\x12R\x05value:\x028\x01J\x04\b\x16\x10\x17\"B\n" +
 	"\x04Term\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
 	"\x03not\x18\x02 \x01(\bR\x03not\x12\x16\n" +

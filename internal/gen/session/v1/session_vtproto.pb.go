@@ -714,13 +714,6 @@ func (m *Template) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0xba
 	}
-	if m.Env != 0 {
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Env))
-		i--
-		dAtA[i] = 0x1
-		i--
-		dAtA[i] = 0xb0
-	}
 	if m.Actor != nil {
 		size, err := m.Actor.MarshalToSizedBufferVT(dAtA[:i])
 		if err != nil {
@@ -3750,9 +3743,6 @@ func (m *Template) SizeVT() (n int) {
 	if m.Actor != nil {
 		l = m.Actor.SizeVT()
 		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
-	}
-	if m.Env != 0 {
-		n += 2 + protohelpers.SizeOfVarint(uint64(m.Env))
 	}
 	l = len(m.Language)
 	if l > 0 {
@@ -7317,25 +7307,6 @@ func (m *Template) UnmarshalVT(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
-		case 22:
-			if wireType != 0 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Env", wireType)
-			}
-			m.Env = 0
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return protohelpers.ErrIntOverflow
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				m.Env |= uint64(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
 		case 23:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Language", wireType)
@@ -16229,25 +16200,6 @@ func (m *Template) UnmarshalVTUnsafe(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
-		case 22:
-			if wireType != 0 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Env", wireType)
-			}
-			m.Env = 0
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return protohelpers.ErrIntOverflow
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				m.Env |= uint64(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
 		case 23:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Language", wireType)

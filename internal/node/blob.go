@@ -76,8 +76,13 @@ func (n *Node) fetch(s *session, m *sessionv1.Fetch) error {
 		return err
 	}
 	reply := &sessionv1.Fetched{Request: m.Request}
-	if j := n.jobs[s.job]; j != nil {
+	j := n.jobs[s.job]
+	if j != nil {
 		reply.Data = j.blobs.data[string(m.Hash)]
+	}
+	if reply.Data == nil && j != nil && j.home != nil {
+		n.fetchBlob(s, j, m)
+		return nil
 	}
 	if reply.Data == nil {
 		reply.Error = wire.ErrorToPB(&wire.Error{Code: wire.NotFound, Op: "fetch", Message: fmt.Sprintf("the job has no blob %x", m.Hash)})

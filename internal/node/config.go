@@ -41,6 +41,8 @@ type Config struct {
 	WorkerIdle time.Duration
 	// Log receives the node's events; nil is silent.
 	Log *slog.Logger
+	// Network reaches other nodes; nil has none.
+	Network Network
 	// Build names the version, for people.
 	Build string
 }

@@ -17,6 +17,11 @@
 // lock is released, by the same goroutine. There is no goroutine per machine
 // and no queue between them.
 //
+// Other nodes are peers (peer.go). Place sends a task to one (remote.go), where
+// it is a guest (guest.go); an object whose bytes are at one is away and is
+// pulled when somebody here reads it (away.go). How messages travel is a
+// Network's business.
+//
 // Messages to a session are queued under the lock, in the order of the effects,
 // and written by one goroutine at a time per session, so order is kept although
 // encoding happens outside.

@@ -80,6 +80,25 @@ func (n *Node) Tasks() int {
 	return len(n.tasks)
 }
 
+// Sees is how many other nodes' figures the node has.
+func (n *Node) Sees() (known int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.peers {
+		if p.view.Node == p.id {
+			known++
+		}
+	}
+	return known
+}
+
+// Guests is how many tasks the node runs for others.
+func (n *Node) Guests() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.guests)
+}
+
 // Left names the tables in which something is left; "" if nothing is.
 func (n *Node) Left() string {
 	var left strings.Builder
@@ -92,7 +111,8 @@ func (n *Node) Left() string {
 		{"tasks", len(n.tasks)}, {"streams", len(n.streams)}, {"objects", len(n.objects)}, {"sessions", len(n.sessions)},
 		{"leases", len(n.leases)}, {"groups", len(n.groups)}, {"workers", len(n.workers)}, {"jobs", len(n.jobs)},
 		{"unwatch", len(n.unwatch)}, {"waitsOn", len(n.waitsOn)}, {"deaths", len(n.deaths)}, {"instances", len(n.instances)},
-		{"verdicts", len(n.memory.verdicts)}, {"waiting for memory", len(n.memory.waits.number)},
+		{"away", len(n.away)}, {"coming", len(n.coming)}, {"guests", len(n.guests)}, {"elsewhere", len(n.elsewhere)},
+		{"borrowed", n.own.Stats().Borrowed}, {"verdicts", len(n.memory.verdicts)}, {"waiting for memory", len(n.memory.waits.number)},
 		{"stored objects", n.store.Stats().Objects}, {"owned", n.own.Stats().Ended}, {"early", n.own.Stats().Early},
 		{"queued", n.dispatch.Queued()}, {"actors", n.actors.Stats().Calls},
 	} {

@@ -168,7 +168,7 @@ func (n *Node) enqueue(t *task) {
 		}
 		n.guardStarted(t)
 	}
-	n.stepDispatch(&dispatch.Event{Kind: dispatch.Enqueue, Task: t.id, Attempt: t.attempt, Spec: t.spec})
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.Enqueue, Task: t.id, Attempt: t.attempt, Spec: t.spec, Lease: n.through(t)})
 }
 
 // admitWaiting lets those go that now have room.
@@ -186,7 +186,7 @@ func (n *Node) admitWaiting() {
 		waits.remove(e.task)
 		if t != nil {
 			n.guardStarted(t)
-			n.stepDispatch(&dispatch.Event{Kind: dispatch.Enqueue, Task: t.id, Attempt: t.attempt, Spec: t.spec})
+			n.stepDispatch(&dispatch.Event{Kind: dispatch.Enqueue, Task: t.id, Attempt: t.attempt, Spec: t.spec, Lease: n.through(t)})
 		}
 	}
 }

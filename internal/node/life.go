@@ -35,7 +35,8 @@ func New(cfg Config) (*Node, error) {
 		tasks: map[id.Task]*task{}, streams: map[id.Task]*stream{}, objects: map[id.Object]*object{}, sessions: map[id.Session]*session{},
 		leases: map[dispatch.Lease]*runner{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
 		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, unwatch: map[id.Task]func() bool{},
-		waitsOn: map[id.Task][]id.Object{}, deaths: map[id.Actor]*wire.Error{}, nextWorker: inProcess, quiet: make(chan struct{})}
+		waitsOn: map[id.Task][]id.Object{}, peers: map[id.Node]*peer{}, dead: map[id.Node]bool{}, away: map[id.Object]*away{},
+		coming: map[id.Task]*arguments{}, guests: map[id.Task]*guest{}, elsewhere: map[id.Task]id.Node{}, deaths: map[id.Actor]*wire.Error{}, nextWorker: inProcess, quiet: make(chan struct{})}
 	rand.Read(n.id[:])
 	if n.cfg.Job.IsZero() {
 		rand.Read(n.cfg.Job[:])
@@ -223,6 +224,7 @@ func (n *Node) endJob(s *session) {
 	n.placeDetached(s.job)
 	n.killAll(s.job)
 	n.events.Note(n.now, event.Record{Kind: event.JobEnded, Job: s.job}, s.program)
+	n.tellJobEnd(s.job)
 	n.releaseJob(s.job)
 }
 

@@ -35,7 +35,7 @@ func (n *Node) unsent(s *session, t *task, attempt uint32, lease dispatch.Lease,
 	}
 	t.out = o
 	n.guardEnded(t)
-	n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: attempt, Node: n.id, Fault: own.ArgLost, Object: lost.object})
+	n.attemptOver(t, &own.Event{Fault: own.ArgLost, Object: lost.object})
 }
 
 // lost tells own that the copy of an object that lies here cannot be read.

@@ -61,6 +61,9 @@ type Node struct {
 	leases   map[dispatch.Lease]*runner
 	groups   map[id.Group]*group
 	workers  map[id.Worker]*process
+	peers    map[id.Node]*peer
+	dead     map[id.Node]bool // declared so
+	reports  bool             // to peers
 	jobs     map[id.Job]*job
 	hot      *task // the last of tasks that was asked for
 	scratch  []id.Object
@@ -70,9 +73,13 @@ type Node struct {
 	counts   counts
 
 	// What few tasks have.
-	unwatch map[id.Task]func() bool // ends the watch of its submitter's context
-	waitsOn map[id.Task][]id.Object // what a blocked one waits for, if that is known
-	deaths  map[id.Actor]*wire.Error
+	unwatch   map[id.Task]func() bool // ends the watch of its submitter's context
+	waitsOn   map[id.Task][]id.Object // what a blocked one waits for, if that is known
+	deaths    map[id.Actor]*wire.Error
+	away      map[id.Object]*away // ready, with its bytes at another node
+	coming    map[id.Task]*arguments
+	guests    map[id.Task]*guest  // that run here for another node
+	elsewhere map[id.Task]id.Node // that run there for this one
 
 	memory     *memory // the guard of it
 	instances  map[id.Actor]*instance
@@ -114,6 +121,9 @@ func (n *Node) unlock() {
 	}
 	for _, c := range out.conns {
 		c.due = false
+	}
+	for _, p := range out.peers {
+		p.due = false
 	}
 	n.out = batches.Get().(*batch)
 	n.mu.Unlock()
@@ -162,6 +172,9 @@ func (n *Node) armTimer() {
 	if a, ok := n.actors.Deadline(); ok && (!set || a < at) {
 		at, set = a, true
 	}
+	if a, ok := n.place.Deadline(); ok && (!set || a < at) {
+		at, set = a, true
+	}
 	if !set || n.closed || n.wake != 0 && n.wake <= at {
 		return
 	}
@@ -177,6 +190,7 @@ func (n *Node) tick() {
 		n.stepOwn(&own.Event{Kind: own.Tick})
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.Tick})
 		n.stepActor(&actor.Event{Kind: actor.Tick})
+		n.stepPlace(&place.Event{Kind: place.Tick})
 	}
 	n.unlock()
 }
@@ -185,12 +199,15 @@ func (n *Node) tick() {
 type batch struct {
 	starts []start
 	conns  []*conn
+	peers  []*peer
 	funcs  []func()
 }
 
 var batches = sync.Pool{New: func() any { return &batch{} }}
 
-func (b *batch) empty() bool { return len(b.starts) == 0 && len(b.conns) == 0 && len(b.funcs) == 0 }
+func (b *batch) empty() bool {
+	return len(b.starts) == 0 && len(b.conns) == 0 && len(b.peers) == 0 && len(b.funcs) == 0
+}
 
 // run does it and recycles b.
 func (b *batch) run(n *Node) {
@@ -201,13 +218,17 @@ func (b *batch) run(n *Node) {
 	for _, c := range b.conns {
 		c.drain()
 	}
+	for _, p := range b.peers {
+		p.flush(n)
+	}
 	for _, f := range b.funcs {
 		f()
 	}
 	clear(b.starts)
 	clear(b.conns)
+	clear(b.peers)
 	clear(b.funcs)
-	b.starts, b.conns, b.funcs = b.starts[:0], b.conns[:0], b.funcs[:0]
+	b.starts, b.conns, b.peers, b.funcs = b.starts[:0], b.conns[:0], b.peers[:0], b.funcs[:0]
 	batches.Put(b)
 }
 

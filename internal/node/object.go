@@ -49,6 +49,11 @@ func (n *Node) returned(t *task, i uint32, o *outcome) own.Return {
 		ret.Where, ret.Size, ret.Inner = own.AtNode, e.size, e.refs
 		return ret
 	}
+	if a := n.away[oid]; a != nil {
+		e := n.objects[oid]
+		ret.Where, ret.Node, ret.Size, ret.Inner = own.AtNode, a.node, e.size, e.refs
+		return ret
+	}
 	if int(i) < len(o.results) {
 		if enc := o.results[i].Enc; enc != nil {
 			ret.Size, ret.Inner = int64(len(enc.Data)), enc.Refs
@@ -97,7 +102,7 @@ func (n *Node) ready(e *own.Effect) {
 	}
 	if !entry.ready {
 		entry.ready = true
-		if t != nil && !entry.at {
+		if t != nil && !entry.at && n.away[entry.id] == nil {
 			entry.res = t.result(e.Object.Index())
 			entry.codec = t.codec(e.Object.Index())
 		}
@@ -117,7 +122,7 @@ const pushLimit = 4 << 10
 func (n *Node) pushAwaited(s *session, e *object) {
 	switch {
 	case s == nil:
-	case !e.at && (e.res.Enc == nil || len(e.res.Enc.Data) <= pushLimit):
+	case !e.at && n.away[e.id] == nil && (e.res.Enc == nil || len(e.res.Enc.Data) <= pushLimit):
 		n.pushValue(s, e)
 	default:
 		n.pushReady(s, e.id)
@@ -138,6 +143,10 @@ func (t *task) codec(i uint32) client.Codec {
 
 // tell answers everybody who waits for a ready object.
 func (n *Node) tell(e *object) {
+	if len(n.away) > 0 && n.away[e.id] != nil && len(e.futures)+len(e.gets) > 0 {
+		n.tellWhenHere(e)
+		return
+	}
 	for _, f := range e.futures {
 		n.complete(f, e)
 	}
@@ -190,6 +199,7 @@ func (n *Node) free(o id.Object) {
 		return
 	}
 	delete(n.objects, o)
+	delete(n.away, o)
 	n.repayPut(e)
 	if e.at {
 		n.later(func() { n.store.Free(o) })

@@ -1,18 +1,21 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/dispatch"
 	"github.com/weftrun/weft/internal/environ"
+	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
@@ -45,6 +48,8 @@ type job struct {
 	failed  map[dispatch.Class]*wire.Error // why the last worker of a class could not be started
 	blobs   blobs
 
+	home     *peer             // the node of its driver; nil is this one
+	program  sync.Mutex        // exe is being fetched from there
 	python   string            // the interpreter of its Python workers
 	metadata map[string]string // what the driver says to its workers
 	started  time.Time
@@ -58,7 +63,7 @@ func (n *Node) spawn(class dispatch.Class) {
 	j := n.jobs[class.Job]
 	s := worker.Spec{Path: "/proc/self/exe", Output: func(line []byte, stderr bool) { n.output(p, line, stderr) }}
 	n.spawnHere(func() {
-		err := j.program(class, &s)
+		err := n.program(j, class, &s)
 		if err == nil {
 			err = n.startProcess(p, s)
 		}
@@ -70,7 +75,7 @@ func (n *Node) spawn(class dispatch.Class) {
 
 // program says what a worker of the job's runs. It is that of the driver, so
 // there are workers of the driver's language alone.
-func (j *job) program(class dispatch.Class, s *worker.Spec) error {
+func (n *Node) program(j *job, class dispatch.Class, s *worker.Spec) error {
 	env, err := environ.Parse(class.Env)
 	switch {
 	case j == nil:
@@ -87,7 +92,10 @@ func (j *job) program(class dispatch.Class, s *worker.Spec) error {
 		return &wire.Error{Code: wire.SetupFailed, Message: "a Go function, but the driver is a Python program",
 			Hint: "submit it from the Go program that has it"}
 	default:
-		s.Exe, s.Args = j.exe, j.args()
+		s.Args = j.args()
+		if s.Exe, err = n.driverProgram(j); err != nil {
+			return err
+		}
 	}
 	if !class.Env.IsZero() {
 		s.Env = env.Variables(os.Environ())
@@ -320,7 +328,7 @@ func (n *Node) crashed(t *task, p *process, suspects int, crash *wire.Error) {
 		t.out.err = n.victimError(t, crash)
 	}
 	n.guardEnded(t)
-	n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: n.id, Fault: fault, N: others})
+	n.attemptOver(t, &own.Event{Fault: fault, N: others})
 }
 
 // workerSession is the session of a process worker that lives.
@@ -424,11 +432,14 @@ func (n *Node) stopRemoteActor(e *actor.Effect) {
 
 // output passes a line that a worker printed on to its driver.
 func (n *Node) output(p *process, line []byte, stderr bool) {
-	n.mu.Lock()
+	n.lock()
 	j, pid, name := n.jobs[p.class.Job], p.proc.PID(), p.name()
-	n.mu.Unlock()
+	if j != nil && j.home != nil {
+		n.postLog(j, &nodev1.Log{Job: j.id[:], Pid: uint32(pid), Name: name, Stderr: stderr, Text: bytes.Clone(line)})
+	}
+	n.unlock()
 	switch {
-	case j == nil:
+	case j == nil || j.home != nil:
 	case j.session.conn == nil: // embedded: this is the driver
 		client.PrintLine(pid, line, stderr)
 	default:

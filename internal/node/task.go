@@ -85,7 +85,8 @@ type outcome struct {
 	results []client.Result
 	one     [1]client.Result
 	err     *wire.Error
-	exits   bool // the actor ends with this call
+	exits   bool  // the actor ends with this call
+	ran     int64 // nanoseconds
 }
 
 // task returns the payload of a task, or nil. The effects of one event are
@@ -176,6 +177,10 @@ func (n *Node) ownEffect(e *own.Effect) {
 		n.credit(e)
 	case own.Forget:
 		n.forget(e.Task)
+	case own.Send:
+		n.sendOwn(e)
+	case own.Unused:
+		n.unused(e.Object)
 	case own.Unexpected:
 		n.unexpected(e)
 	}
@@ -221,13 +226,18 @@ func (n *Node) argFailed(t *task, err *wire.Error) {
 
 // placeEffect does what place wants done.
 func (n *Node) placeEffect(e *place.Effect) {
+	switch e.Kind {
+	case place.Ask, place.Push, place.GiveBack:
+		n.remotePlace(e)
+		return
+	}
 	t := n.task(e.Task)
 	if t == nil {
 		return
 	}
 	switch e.Kind {
 	case place.Here:
-		n.enqueue(t)
+		n.withArguments(t, func() { n.enqueue(t) })
 	case place.Infeasible:
 		n.infeasible(t, e.Why)
 	}
@@ -248,7 +258,7 @@ func (n *Node) infeasible(t *task, why string) {
 // failed reports that t's attempt ended without a result.
 func (n *Node) failed(t *task, f own.Fault) {
 	n.guardEnded(t)
-	n.stepOwn(&own.Event{Kind: own.Failed, Task: t.id, Attempt: t.attempt, Node: n.id, Fault: f})
+	n.attemptOver(t, &own.Event{Fault: f})
 }
 
 // dispatchEffect does what dispatch wants done.
@@ -270,6 +280,8 @@ func (n *Node) dispatchEffect(e *dispatch.Effect) {
 		}
 	case dispatch.SetupFailed:
 		n.setupFailed(e)
+	case dispatch.Grant, dispatch.Refuse, dispatch.End:
+		n.leaseAnswer(e)
 	case dispatch.Reserved, dispatch.Unreservable:
 		n.groupAnswer(e)
 	}
@@ -310,7 +322,7 @@ func (n *Node) startTask(e *dispatch.Effect) {
 		info, _ := n.actors.Get(t.id)
 		t.incarnation = info.Incarnation
 		n.stepActor(&actor.Event{Kind: actor.Placed, Actor: t.id, Incarnation: t.incarnation, Node: n.id, Worker: e.Worker})
-	} else {
+	} else if len(n.guests) == 0 || n.guests[t.id] == nil { // a guest's owner knows
 		n.stepOwn(&own.Event{Kind: own.Started, Task: t.id, Attempt: t.attempt, Node: n.id})
 	}
 	if e.Worker == inProcess {
@@ -331,7 +343,11 @@ func (n *Node) finish(t *task, o *outcome) {
 func (n *Node) conclude(t *task, o *outcome) {
 	n.guardEnded(t)
 	t.out = o
-	ev := own.Event{Kind: own.Done, Task: t.id, Attempt: t.attempt, Node: n.id}
+	ev := own.Event{Kind: own.Done, Task: t.id, Attempt: t.attempt, Node: n.ranAt(t)}
+	if len(n.guests) > 0 && n.guests[t.id] != nil {
+		n.guestOver(t, &ev)
+		return
+	}
 	if o.err != nil && o.err.Code == wire.UserError && t.worker != 0 {
 		ev.Kind, ev.Fault = own.Failed, own.User
 		n.stepOwn(&ev)
@@ -436,6 +452,7 @@ func (n *Node) retried(e *own.Effect) {
 			t.spec = t.spec.Apart()
 		}
 		delete(n.waitsOn, t.id)
+		delete(n.elsewhere, t.id)
 		if t.spec.Kind == spec.KindMethod && e.Fault != own.User {
 			// It keeps its place before calls that were never sent.
 			n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, Again: true})
@@ -458,6 +475,7 @@ func (n *Node) unqueue(id id.Task, attempt uint32) {
 	if t := n.task(id); t != nil {
 		n.guardEnded(t)
 	}
+	delete(n.coming, id)
 	n.stepPlace(&place.Event{Kind: place.Unqueue, Task: id})
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.Unqueue, Task: id, Attempt: attempt})
 	n.stepActor(&actor.Event{Kind: actor.CancelCall, Task: id})
@@ -478,6 +496,8 @@ func (n *Node) forget(id id.Task) {
 		n.later(func() { stop() })
 	}
 	delete(n.waitsOn, id)
+	delete(n.coming, id)
+	delete(n.elsewhere, id)
 	if t.readers == 0 { // else the last of them does so
 		t.dropArguments()
 	}

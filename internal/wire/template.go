@@ -24,7 +24,7 @@ const MaxRuntimeEnv = 64 << 10
 // node knows its sessions' jobs, and Execute has it.
 func TemplateToPB(n uint32, t *spec.Task) *sessionv1.Template {
 	p := &sessionv1.Template{Id: n, Kind: uint32(t.Kind), Function: t.Function, Sig: t.Sig, Name: t.Name,
-		Returns: uint32(t.Returns), Stream: t.Stream, Resources: vectorToPB(&t.Resources),
+		Returns: uint32(t.Returns), Stream: t.Stream, Resources: VectorToPB(&t.Resources),
 		Strategy: uint32(t.Strategy.Kind), StrategySoft: t.Strategy.Soft, StrategyBundle: int32(t.Strategy.Bundle),
 		Selector: selectorToPB(t.Selector), Isolated: t.Isolated, MaxRetries: int32(t.MaxRetries), RetryErrors: t.RetryErrors,
 		Priority: int32(t.Priority), WindowItems: uint32(t.WindowItems), WindowBytes: uint64(t.WindowBytes),
@@ -161,7 +161,7 @@ func actorFromPB(p *sessionv1.ActorTemplate) (*spec.Actor, error) {
 func GroupToPB(request uint64, group id.Group, g *spec.Group) *sessionv1.Group {
 	p := &sessionv1.Group{Request: request, Group: group[:], Layout: uint32(g.Layout), Name: g.Name, Detached: g.Detached}
 	for i := range g.Bundles {
-		p.Bundles = append(p.Bundles, &sessionv1.Bundle{Resources: vectorToPB(&g.Bundles[i].Resources),
+		p.Bundles = append(p.Bundles, &sessionv1.Bundle{Resources: VectorToPB(&g.Bundles[i].Resources),
 			Selector: selectorToPB(g.Bundles[i].Selector)})
 	}
 	return p
@@ -193,7 +193,8 @@ func GroupFromPB(p *sessionv1.Group, job id.Job) (id.Group, *spec.Group, error) 
 	return group, g, nil
 }
 
-func vectorToPB(v *resource.Vector) map[string]int64 {
+// VectorToPB puts resource amounts into a message.
+func VectorToPB(v *resource.Vector) map[string]int64 {
 	if v.IsZero() {
 		return nil
 	}

@@ -1,0 +1,281 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/weftrun/weft/internal/client"
+	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
+	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/own"
+	"github.com/weftrun/weft/internal/store"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// away is an object that is ready and whose bytes are at another node.
+type away struct {
+	node    id.Node
+	pulling bool
+	waiting []func(here bool) // to be called, with the lock, when it is here or cannot be had
+}
+
+// describeObject is the value of a ready object, for another node. It reports
+// false if there is none.
+func (n *Node) describeObject(o id.Object) (*nodev1.Return, bool) {
+	e := n.objects[o]
+	if e == nil || !e.ready && !e.at {
+		return nil, false
+	}
+	r := &nodev1.Return{Object: o[:]}
+	a := n.away[o]
+	switch {
+	case e.at:
+		r.Node, r.Value = n.id[:], e.located()
+	case a != nil:
+		r.Node, r.Value = a.node[:], e.located()
+	case e.res.Err != nil:
+		r.Value = &sessionv1.Value{Error: wire.ErrorToPB(wire.AsError(e.res.Err, wire.Internal))}
+	case e.res.Enc != nil:
+		r.Value = wire.ValueToPB(e.res.Enc.Value)
+	default:
+		return nil, false
+	}
+	return r, true
+}
+
+// located describes an object's bytes without them.
+func (e *object) located() *sessionv1.Value {
+	return &sessionv1.Value{Tag: uint32(e.tag), Size: uint64(e.size), Refs: wire.PackObjects(nil, e.refs...)}
+}
+
+// learn notes the value of an object that another node has told of, unless
+// there is one, and describes what it was told for own.
+func (n *Node) learn(r *nodev1.Return) (ret own.Return, res client.Result, err error) {
+	v, err := wire.ValueFromPB(r.Value)
+	if err == nil {
+		ret.Object, err = wire.ReadObject(r.Object)
+	}
+	if err == nil && len(r.Node) > 0 {
+		ret.Where = own.AtNode
+		ret.Node, err = wire.ReadNode(r.Node)
+	}
+	if err != nil {
+		return ret, res, err
+	}
+	ret.Size, ret.Inner = int64(r.Value.GetSize()), v.Refs
+	switch {
+	case r.Value.GetError() != nil:
+		ret.Where = own.ByError
+		res.Err = wire.ErrorFromPB(r.Value.Error)
+	case ret.Where == own.Inline:
+		res.Enc = &client.Encoded{Value: v}
+	}
+	e := n.object(ret.Object)
+	if e.ready || e.at {
+		return ret, res, nil
+	}
+	e.res, e.size, e.tag, e.refs = res, ret.Size, v.Tag, v.Refs
+	if ret.Where == own.AtNode && ret.Node != n.id {
+		n.away[ret.Object] = &away{node: ret.Node}
+	}
+	return ret, res, nil
+}
+
+// bring has the bytes of an object pulled here, and calls then with the lock
+// when they are, or cannot be had.
+func (n *Node) bring(o id.Object, job id.Job, then func(here bool)) {
+	a := n.away[o]
+	a.waiting = append(a.waiting, then)
+	if a.pulling {
+		return
+	}
+	a.pulling = true
+	size, from := n.objects[o].size, a.node
+	n.later(func() {
+		n.spawnHere(func() {
+			err := n.pull(o, from, size, job)
+			n.lock()
+			n.pulled(o, a, err)
+			n.unlock()
+		})
+	})
+}
+
+// pull copies an object from another node's store into this one's.
+func (n *Node) pull(o id.Object, from id.Node, size int64, job id.Job) error {
+	room, err := n.store.ReserveWait(n.ctx, store.Request{Job: job, Task: o.Task(), Size: size, Local: true})
+	if err != nil {
+		return err
+	}
+	if err = n.copyFrom(from, "object/"+o.String(), room.At.Bytes); err == nil {
+		return n.store.Seal(0, room.ID, o, size)
+	}
+	_ = n.store.Abort(0, room.ID)
+	return err
+}
+
+// copyFrom fills buf with what another node has under a name.
+func (n *Node) copyFrom(from id.Node, name string, buf []byte) error {
+	r, err := n.cfg.Network.Pull(n.ctx, from, name)
+	if err != nil {
+		return err
+	}
+	_, err = io.ReadFull(r, buf)
+	return errors.Join(err, r.Close())
+}
+
+// pulled notes that an object is here, or that its copy at a's node is lost.
+func (n *Node) pulled(o id.Object, a *away, err error) {
+	e := n.objects[o]
+	wanted := e != nil && n.away[o] == a
+	if wanted {
+		delete(n.away, o)
+	}
+	switch {
+	case err == nil && wanted:
+		e.at, e.ready = true, true
+		n.stepOwn(&own.Event{Kind: own.CopyAdded, Object: o, Node: n.id})
+	case err == nil:
+		n.later(func() { n.store.Free(o) })
+	case wanted:
+		e.ready = false // until its owner says where else it is
+		n.stepOwn(&own.Event{Kind: own.CopyLost, Object: o, Node: a.node})
+	}
+	for _, then := range a.waiting {
+		then(err == nil && wanted)
+	}
+	if e = n.objects[o]; wanted && err != nil && e != nil && len(e.futures)+len(e.gets)+len(e.watches) > 0 {
+		n.stepOwn(&own.Event{Kind: own.Want, Object: o})
+	}
+}
+
+// arguments is the arguments of an attempt that are being brought here.
+type arguments struct{ missing int }
+
+// withArguments has the arguments of t's attempt brought that are at other
+// nodes, and then goes on with it, unless it is over by then.
+func (n *Node) withArguments(t *task, then func()) {
+	if len(n.away) == 0 || t.enc == nil {
+		then()
+		return
+	}
+	all := &arguments{}
+	n.eachAway(t, func(o id.Object) {
+		all.missing++
+		n.coming[t.id] = all
+		n.bring(o, t.spec.Job, func(here bool) {
+			if n.coming[t.id] != all {
+				return
+			}
+			if all.missing--; !here {
+				delete(n.coming, t.id)
+				n.attemptOver(t, &own.Event{Fault: own.ArgLost, Object: o})
+			} else if all.missing == 0 {
+				delete(n.coming, t.id)
+				then()
+			}
+		})
+	})
+	if all.missing == 0 {
+		then()
+	}
+}
+
+// eachAway calls f for each object among t's arguments that is at another node.
+func (n *Node) eachAway(t *task, f func(id.Object)) {
+	for i := range t.enc.args {
+		a := &t.enc.args[i]
+		for _, o := range a.list {
+			if n.away[o] != nil {
+				f(o)
+			}
+		}
+		if n.away[a.obj] != nil {
+			f(a.obj)
+		}
+	}
+}
+
+// tellWhenHere has an object's bytes brought for those who wait for them.
+func (n *Node) tellWhenHere(e *object) {
+	for _, s := range e.watches {
+		n.pushReady(s, e.id)
+	}
+	e.watches = nil
+	o := e.id
+	n.bring(o, id.Job{}, func(here bool) {
+		if e := n.objects[o]; here && e != nil {
+			n.tell(e)
+		}
+	})
+}
+
+// forgetPlaces notes that the objects at a node that has died are not there
+// any more. Own says what becomes of them.
+func (n *Node) forgetPlaces(dead id.Node) {
+	for o, a := range n.away {
+		if a.node != dead {
+			continue
+		}
+		delete(n.away, o)
+		if e := n.objects[o]; e != nil {
+			e.ready = false
+		}
+		for _, then := range a.waiting {
+			then(false)
+		}
+	}
+}
+
+// Serve opens what other nodes pull from this one: the bytes of an object
+// ("object/ID") or what a job's workers need ("blob/JOB/HASH", "program/JOB").
+// A reader that is closed has let go of it.
+func (n *Node) Serve(ctx context.Context, name string) (io.ReadCloser, error) {
+	kind, rest, _ := strings.Cut(name, "/")
+	switch kind {
+	case "object":
+		o, err := id.ParseObject(rest)
+		if err != nil {
+			return nil, err
+		}
+		return n.serveObject(ctx, o)
+	case "blob":
+		return n.serveBlob(rest)
+	case "program":
+		return n.serveProgram(rest)
+	}
+	return nil, &wire.Error{Code: wire.NotFound, Op: "serve", Message: "nothing is called " + name}
+}
+
+// pinnedReader reads an object that cannot go meanwhile.
+type pinnedReader struct {
+	n    *Node
+	o    id.Object
+	data []byte
+}
+
+func (n *Node) serveObject(ctx context.Context, o id.Object) (io.ReadCloser, error) {
+	at, err := n.store.PinWait(ctx, 0, o)
+	if err != nil {
+		return nil, &wire.Error{Code: wire.ObjectLost, Op: "serve " + o.String(), Node: n.id, Message: err.Error(), Err: err}
+	}
+	return &pinnedReader{n, o, at.Bytes}, nil
+}
+
+func (r *pinnedReader) Read(buf []byte) (int, error) {
+	if len(r.data) == 0 {
+		return 0, io.EOF
+	}
+	c := copy(buf, r.data)
+	r.data = r.data[c:]
+	return c, nil
+}
+
+func (r *pinnedReader) Close() error {
+	r.n.store.Unpin(0, r.o, 1)
+	r.data = nil
+	return nil
+}

@@ -1,0 +1,302 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/weftrun/weft"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/node"
+)
+
+// fabric connects the nodes of a test within the process.
+type fabric struct {
+	mu    sync.Mutex
+	nodes map[id.Node]*node.Node
+	wg    sync.WaitGroup
+}
+
+// port is one node's way to the others.
+type port struct {
+	f    *fabric
+	from *node.Node
+	mu   sync.Mutex
+	out  map[id.Node]chan []byte
+}
+
+func (f *fabric) node(i id.Node) *node.Node {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.nodes[i]
+}
+
+// Send implements node.Network.
+func (p *port) Send(to id.Node, frame []byte) {
+	p.mu.Lock()
+	c := p.out[to]
+	p.mu.Unlock()
+	if c != nil {
+		c <- frame
+	}
+}
+
+// Pull implements node.Network.
+func (p *port) Pull(ctx context.Context, from id.Node, name string) (io.ReadCloser, error) {
+	n := p.f.node(from)
+	if n == nil {
+		return nil, errors.New("it is dead")
+	}
+	return n.Serve(ctx, name)
+}
+
+// clusterOf starts nodes with so many CPUs each that know each other.
+func clusterOf(t *testing.T, cpus ...float64) (sockets []string, nodes []*node.Node) {
+	t.Helper()
+	f := &fabric{nodes: map[id.Node]*node.Node{}}
+	var ports []*port
+	for _, c := range cpus {
+		p := &port{f: f, out: map[id.Node]chan []byte{}}
+		s, n := startNode(t, node.Config{Resources: map[string]float64{"CPU": c}, Network: p})
+		p.from = n
+		f.nodes[n.ID()] = n
+		sockets, nodes, ports = append(sockets, s), append(nodes, n), append(ports, p)
+	}
+	done := make(chan struct{})
+	for i, p := range ports {
+		for j, to := range nodes {
+			if i == j {
+				continue
+			}
+			c := make(chan []byte, 1<<16)
+			p.out[to.ID()] = c
+			f.wg.Go(func() {
+				for {
+					select {
+					case frame := <-c:
+						if err := to.Receive(p.from.ID(), frame); err != nil {
+							t.Error(err)
+						}
+					case <-done:
+						return
+					}
+				}
+			})
+		}
+	}
+	for i, n := range nodes {
+		for j, other := range nodes {
+			if i != j {
+				n.PeerUp(other.ID())
+			}
+		}
+	}
+	t.Cleanup(func() { close(done); f.wg.Wait() })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for _, n := range nodes {
+		until(ctx, t, "a view of all", func() bool { return n.Sees() == len(nodes)-1 })
+	}
+	return sockets, nodes
+}
+
+// A node without CPUs has its tasks run by another.
+func TestTaskAtAnotherNode(t *testing.T) {
+	sockets, _ := clusterOf(t, 0, 2)
+	ctx := open(t, weft.Address(sockets[0]))
+	for i := range 100 {
+		if got, err := inc.Call(ctx, i); err != nil || got != i+1 {
+			t.Fatal(got, err)
+		}
+	}
+}
+
+var (
+	blob  = weft.Task1("node_test.blob", func(_ context.Context, n int) ([]byte, error) { return bytes.Repeat([]byte{7}, n), nil })
+	size  = weft.Task1("node_test.size", func(_ context.Context, b []byte) (int, error) { return len(b), nil })
+	fails = weft.Task1("node_test.fails", func(_ context.Context, s string) (int, error) { return 0, errors.New(s) })
+	outer = weft.Task1("node_test.outer", func(ctx context.Context, n int) (int, error) {
+		refs := make([]weft.Ref[[]byte], n)
+		for i := range refs {
+			refs[i] = blob.Remote(ctx, 100_000+i)
+		}
+		sum := 0
+		for _, r := range refs {
+			got, err := size.RemoteOf(ctx, r).Get(ctx)
+			if err != nil {
+				return 0, err
+			}
+			sum += got
+		}
+		return sum, nil
+	})
+	holder = weft.Task1("node_test.holder", func(ctx context.Context, n int) (boxed, error) {
+		return boxed{In: blob.Remote(ctx, n)}, nil
+	})
+	opened = weft.Task1("node_test.opened", func(ctx context.Context, b boxed) (int, error) {
+		got, err := b.In.Get(ctx)
+		return len(got), err
+	})
+)
+
+type boxed struct{ In weft.Ref[[]byte] }
+
+// Values of every size go to and come from another node: inline, in its store,
+// as arguments, and as references inside values.
+func TestValuesBetweenNodes(t *testing.T) {
+	sockets, nodes := clusterOf(t, 0, 2)
+	ctx := open(t, weft.Address(sockets[0]))
+	for _, n := range []int{0, 10, 5_000, 100_000, 3 << 20} {
+		b := blob.Remote(ctx, n)
+		got, err := b.Get(ctx)
+		if err != nil || len(got) != n {
+			t.Fatal(n, len(got), err)
+		}
+		if got, err := size.RemoteOf(ctx, b).Get(ctx); err != nil || got != n {
+			t.Error(n, "as an argument:", got, err)
+		}
+		put, err := weft.Put(ctx, make([]byte, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := size.RemoteOf(ctx, put).Get(ctx); err != nil || got != n {
+			t.Error(n, "put:", got, err)
+		}
+		box := holder.Remote(ctx, n)
+		if got, err := opened.RemoteOf(ctx, box).Get(ctx); err != nil || got != n {
+			t.Error(n, "inside a value:", got, err)
+		}
+		in, err := box.Get(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := in.In.Get(ctx); err != nil || len(got) != n {
+			t.Error(n, "by the driver:", len(got), err)
+		}
+	}
+	if _, err := fails.Call(ctx, "no luck"); err == nil || !strings.Contains(err.Error(), "no luck") {
+		t.Error(err)
+	}
+	if got, err := outer.Call(ctx, 5); err != nil || got != 500_010 {
+		t.Error(got, err)
+	}
+	for _, n := range nodes {
+		if err := n.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// When its driver has ended nothing is left of a job at any node.
+func TestJobEndsAtAllNodes(t *testing.T) {
+	sockets, nodes := clusterOf(t, 1, 2)
+	s, err := weft.Init(context.Background(), weft.Address(sockets[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.Context(context.Background()), patience)
+	defer cancel()
+	for i := range 50 {
+		_ = outer.Remote(ctx, i%4)
+		_ = blob.Remote(ctx, i*10_000)
+	}
+	if _, err := outer.Call(ctx, 3); err != nil {
+		t.Error(err)
+	}
+	for range 5 {
+		_ = nap.Remote(ctx, 0)
+	}
+	_ = outer.Remote(ctx, 3)
+	_ = s.Shutdown(ctx)
+	for i, n := range nodes {
+		until(ctx, t, fmt.Sprint("an end at node ", i), func() bool { return n.Left() == "" })
+		if left := n.Left(); left != "" {
+			t.Error(i, left)
+		}
+	}
+}
+
+// patient is a task that goes on when somebody writes to the pipe.
+var (
+	patient = weft.Task1("node_test.patient", func(_ context.Context, pipe string) (int, error) {
+		f, err := os.Open(pipe) // waits for a writer
+		if err != nil {
+			return 0, err
+		}
+		return os.Getpid(), f.Close()
+	}, weft.Isolated())
+)
+
+// A worker that dies at another node costs its task an attempt; the owner runs
+// it again, and says so if that is in vain.
+func TestWorkerDiesAtAnotherNode(t *testing.T) {
+	sockets, nodes := clusterOf(t, 0, 1)
+	ctx := open(t, weft.Address(sockets[0]))
+	if _, err := crash.Call(ctx, 1); !errors.Is(err, weft.WorkerCrashed) || !strings.Contains(fmt.Sprint(err), "attempt 3") {
+		t.Error(err)
+	}
+	until(ctx, t, "an end of the guests", func() bool { return nodes[1].Guests() == 0 })
+}
+
+// A task that runs at another node can be cancelled.
+func TestCancelAtAnotherNode(t *testing.T) {
+	sockets, nodes := clusterOf(t, 0, 1)
+	ctx := open(t, weft.Address(sockets[0]))
+	runs, waits := nap.Remote(ctx, 0), nap.Remote(ctx, 0)
+	until(ctx, t, "a guest", func() bool { return nodes[1].Guests() > 0 })
+	weft.Cancel(runs)
+	weft.Cancel(waits)
+	for _, r := range []weft.Ref[int]{runs, waits} {
+		if _, err := r.Get(ctx); !errors.Is(err, weft.Cancelled) {
+			t.Error(err)
+		}
+	}
+	until(ctx, t, "an end of the guests", func() bool { return nodes[1].Guests() == 0 })
+}
+
+// When a node dies what it ran runs elsewhere, and what it alone had is made again.
+func TestNodeDies(t *testing.T) {
+	sockets, nodes := clusterOf(t, 0, 1, 1)
+	ctx := open(t, weft.Address(sockets[0]))
+	pipe := fifo(t)
+	big := make([]weft.Ref[[]byte], 8)
+	for i := range big {
+		big[i] = blob.Remote(ctx, 1<<20)
+	}
+	if _, _, err := weft.Wait(ctx, big, len(big)); err != nil {
+		t.Fatal(err)
+	}
+	runs := []weft.Ref[int]{patient.Remote(ctx, pipe), patient.Remote(ctx, pipe)}
+	until(ctx, t, "a guest at each", func() bool { return nodes[1].Guests() == 1 && nodes[2].Guests() == 1 })
+	for _, n := range []*node.Node{nodes[0], nodes[2]} {
+		n.PeerDown(nodes[1].ID())
+	}
+	letGo(t, pipe)
+	for _, r := range runs {
+		if _, err := r.Get(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, b := range big {
+		if got, err := b.Get(ctx); err != nil || len(got) != 1<<20 {
+			t.Error(len(got), err)
+		}
+	}
+}
+
+// What a node runs for one that dies is stopped.
+func TestOwnerDies(t *testing.T) {
+	sockets, nodes := clusterOf(t, 0, 2)
+	ctx := open(t, weft.Address(sockets[0]))
+	_ = nap.Remote(ctx, 0)
+	_ = outer.Remote(ctx, 3)
+	until(ctx, t, "guests", func() bool { return nodes[1].Guests() > 0 })
+	nodes[1].PeerDown(nodes[0].ID())
+	until(ctx, t, "an end of it", func() bool { return nodes[1].Left() == "" })
+}

@@ -1,0 +1,219 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/weftrun/weft/internal/dispatch"
+	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
+	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// tellJob makes p know a job before the first message that is about it.
+func (n *Node) tellJob(p *peer, of id.Job) {
+	j := n.jobs[of]
+	if j == nil || p.jobs[of] {
+		return
+	}
+	p.jobs[of] = true
+	home := n.id
+	if j.home != nil {
+		home = j.home.id
+	}
+	n.post(p, &nodev1.Message{Body: &nodev1.Message_Job{Job: &nodev1.Job{Id: j.id[:], Home: home[:], Name: j.name,
+		Namespace: j.session.namespace, Python: j.python, Metadata: maps.Clone(j.metadata)}}})
+}
+
+// gotJob makes the job of another node's driver known here.
+func (n *Node) gotJob(p *peer, m *nodev1.Job) error {
+	of, err := wire.ReadJob(m.Id)
+	if err != nil {
+		return err
+	}
+	home, err := wire.ReadNode(m.Home)
+	if err != nil {
+		return err
+	}
+	p.jobs[of] = true
+	if n.jobs[of] != nil || home == n.id {
+		return nil
+	}
+	at := n.peers[home]
+	if at == nil {
+		return nil // it is dead, and so is the job
+	}
+	s := &session{job: of, namespace: m.Namespace, program: m.Name}
+	n.jobs[of] = &job{id: of, session: s, home: at, name: m.Name, python: m.Python, metadata: m.Metadata, started: n.start.Add(n.now)}
+	return nil
+}
+
+// tellJobEnd has the other nodes end what they have of a job of this node's.
+func (n *Node) tellJobEnd(of id.Job) {
+	for _, p := range n.peersInOrder() {
+		delete(p.jobs, of)
+		n.post(p, &nodev1.Message{Body: &nodev1.Message_JobEnd{JobEnd: &nodev1.JobEnd{Id: of[:]}}})
+	}
+}
+
+func (n *Node) gotJobEnd(m *nodev1.JobEnd) error {
+	of, err := wire.ReadJob(m.Id)
+	if err != nil {
+		return err
+	}
+	if j := n.jobs[of]; j != nil && j.home != nil {
+		n.dropJob(j)
+	}
+	return nil
+}
+
+// endJobsOf ends what runs here for the drivers of a node that has died.
+func (n *Node) endJobsOf(dead id.Node) {
+	for _, j := range n.jobs {
+		if j.home != nil && j.home.id == dead {
+			n.dropJob(j)
+		}
+	}
+}
+
+// dropJob ends what runs here for another node's driver.
+func (n *Node) dropJob(j *job) {
+	n.stepDispatch(&dispatch.Event{Kind: dispatch.JobEnd, Class: dispatch.Class{Job: j.id}})
+	n.settle()
+	n.killAll(j.id)
+	for _, p := range n.peers {
+		delete(p.jobs, j.id)
+	}
+	delete(n.jobs, j.id)
+	n.later(func() {
+		j.program.Lock()
+		defer j.program.Unlock()
+		if j.exe != nil {
+			_ = j.exe.Close()
+			j.exe = nil
+		}
+	})
+}
+
+// driverProgram is what a job's Go workers run: the program of its driver. That
+// of another node's is copied here the first time.
+func (n *Node) driverProgram(j *job) (*os.File, error) {
+	if j.home == nil {
+		return j.exe, nil
+	}
+	j.program.Lock()
+	defer j.program.Unlock()
+	if j.exe == nil {
+		exe, err := n.copyProgram(j)
+		if err != nil {
+			return nil, &wire.Error{Code: wire.SetupFailed, Op: "fetch the driver's program", Node: j.home.id, Message: err.Error(), Err: err}
+		}
+		j.exe = exe
+	}
+	return j.exe, nil
+}
+
+// copyProgram copies the program of a job's driver into a file without a name.
+func (n *Node) copyProgram(j *job) (*os.File, error) {
+	r, err := n.cfg.Network.Pull(n.ctx, j.home.id, "program/"+j.id.String())
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(n.dir, "program-")
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	_, err = io.Copy(f, r)
+	err = errors.Join(err, r.Close(), f.Chmod(0o700), f.Close()) // nobody may have it open to write when it is run
+	var exe *os.File
+	if err == nil {
+		exe, err = os.Open(f.Name())
+	}
+	return exe, errors.Join(err, os.Remove(f.Name()))
+}
+
+// serveProgram opens the program of a job's driver.
+func (n *Node) serveProgram(job string) (io.ReadCloser, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, j := range n.jobs {
+		if j.id.String() == job && j.exe != nil {
+			return os.Open(fmt.Sprintf("/proc/self/fd/%d", j.exe.Fd()))
+		}
+	}
+	return nil, &wire.Error{Code: wire.NotFound, Op: "serve", Node: n.id, Message: "job " + job + " has ended, or its driver has no program"}
+}
+
+// fetchBlob answers a worker's Fetch with what the driver's node has.
+func (n *Node) fetchBlob(s *session, j *job, m *sessionv1.Fetch) {
+	request, hash := m.Request, append([]byte(nil), m.Hash...)
+	n.spawnHere(func() {
+		data, err := n.pullBlob(n.ctx, j, hash)
+		n.lock()
+		defer n.unlock()
+		reply := &sessionv1.Fetched{Request: request, Data: data}
+		if err == nil {
+			_, err = j.blobs.add(&sessionv1.Blob{Hash: hash, Data: data})
+		}
+		if err != nil {
+			reply = &sessionv1.Fetched{Request: request, Error: wire.ErrorToPB(wire.AsError(err, wire.NotFound))}
+		}
+		s.answer(n, outgoing{kind: sessionv1.Kind_KIND_FETCHED, msg: reply})
+	})
+}
+
+func (n *Node) pullBlob(ctx context.Context, j *job, hash []byte) ([]byte, error) {
+	r, err := n.cfg.Network.Pull(ctx, j.home.id, "blob/"+j.id.String()+"/"+hex.EncodeToString(hash))
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxBlobBytes+1))
+	return data, errors.Join(err, r.Close())
+}
+
+// serveBlob opens a blob that is named by its job and hash.
+func (n *Node) serveBlob(name string) (io.ReadCloser, error) {
+	of, text, _ := strings.Cut(name, "/")
+	hash, err := hex.DecodeString(text)
+	if err != nil {
+		return nil, &wire.Error{Code: wire.Protocol, Op: "serve", Message: "no hash: " + text}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, j := range n.jobs {
+		if data := j.blobs.data[string(hash)]; j.id.String() == of && data != nil {
+			return io.NopCloser(bytes.NewReader(data)), nil
+		}
+	}
+	return nil, &wire.Error{Code: wire.NotFound, Op: "serve", Node: n.id, Message: "the job has no blob " + text}
+}
+
+// postLog sends a worker's line to the node of its driver.
+func (n *Node) postLog(j *job, m *nodev1.Log) {
+	if !j.home.gone {
+		n.post(j.home, &nodev1.Message{Body: &nodev1.Message_Log{Log: m}})
+	}
+}
+
+// gotLog passes a line that a worker at another node printed on to its driver.
+func (n *Node) gotLog(m *nodev1.Log) error {
+	of, err := wire.ReadJob(m.Job)
+	if err != nil {
+		return err
+	}
+	if j := n.jobs[of]; j != nil && j.session.conn != nil {
+		c := j.session.conn.c
+		n.later(func() {
+			c.SendSide(sessionv1.Kind_KIND_DRIVER_LOG, &sessionv1.Log{Pid: m.Pid, Name: m.Name, Stderr: m.Stderr, Text: m.Text})
+		})
+	}
+	return nil
+}

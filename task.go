@@ -52,8 +52,13 @@ func register(fn *client.Function, def spec.Task, err error) *function {
 		}
 		err = client.Register(fn)
 	}
+	def.Sig = fn.Sig
+	return described(fn, def, err)
+}
+
+// described is a function of which everything is known.
+func described(fn *client.Function, def spec.Task, err error) *function {
 	if err == nil {
-		def.Sig = fn.Sig
 		probe := def
 		err = probe.Seal()
 	}
@@ -194,6 +199,9 @@ func submitNow[R any](ctx context.Context, s client.Session, call *client.Call) 
 
 func oneReturn(s client.Session, call *client.Call) {
 	call.Fut1.ID, call.Fut1.Sess = call.Task.Return(0), s
+	if len(call.Fn.Rets) > 0 {
+		call.Fut1.Codec = call.Fn.Rets[0]
+	}
 	call.Ret1[0] = &call.Fut1
 	call.Rets = call.Ret1[:]
 }
@@ -210,7 +218,7 @@ func (c *function) remoteN(ctx context.Context, n int, args [3]client.Arg, opts 
 	}
 	fs := make([]client.Future, n)
 	for i := range fs {
-		fs[i].ID, fs[i].Sess = call.Task.Return(uint32(i)), s
+		fs[i].ID, fs[i].Sess, fs[i].Codec = call.Task.Return(uint32(i)), s, c.fn.Rets[min(i, len(c.fn.Rets)-1)]
 		rets[i] = &fs[i]
 	}
 	call.Rets = rets

@@ -161,6 +161,27 @@ func TestObjectsOutliveTheirWorker(t *testing.T) {
 	})
 }
 
+var readInside = weft.Task1("test.readInside", func(ctx context.Context, refs struct{ Parts []weft.Ref[int] }) (int, error) {
+	total := 0
+	values, err := weft.GetAll(ctx, refs.Parts)
+	for _, v := range values {
+		total += v
+	}
+	return total, err
+}, weft.Isolated())
+
+// A result that is there already can be referred to inside an argument of a task
+// in another process.
+func TestResultInsideAnArgument(t *testing.T) {
+	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
+		ctx := c.Context()
+		first := answer.Remote(ctx)
+		equal(t, 42)(first.Get(ctx))
+		refs := struct{ Parts []weft.Ref[int] }{[]weft.Ref[int]{first, answer.Remote(ctx)}}
+		equal(t, 84)(readInside.Call(ctx, refs))
+	})
+}
+
 var dieReading = weft.Task2("test.dieReading", func(_ context.Context, b []byte, how string) (int, error) {
 	if len(b) == 0 || b[0] != 7 {
 		return 0, fmt.Errorf("the argument has %d bytes", len(b))

@@ -45,7 +45,7 @@ func SizeOf(v any) (size int64, known bool) {
 type Future struct {
 	ID    id.Object
 	Sess  Session
-	Codec Codec // of a value by reference that is not a call's result
+	Codec Codec // of a value by reference, should it have to leave the process
 
 	Shared  atomic.Bool // the node counts a reference for this process
 	Asked   atomic.Bool // remote: somebody waits for the value

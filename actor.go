@@ -1,6 +1,7 @@
 package weft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/spec"
+	"github.com/weftrun/weft/internal/wire"
 )
 
 // Actor is a handle on a living value of type S. It is comparable and safe to
@@ -140,11 +142,18 @@ func actorClass[A, B, S any](name string, arity int, def []ActorOption, mk func(
 		out[0], err = mk(ctx, in)
 		return err
 	}
-	t := spec.Task{Actor: &spec.Actor{Class: name, Concurrency: 1}, MaxRetries: spec.DefaultMaxRetries}
+	t, err2 := actorDefaults(name, def)
+	return register(desc, t, firstError(err, err2))
+}
+
+// actorDefaults is the description of a class's constructor.
+func actorDefaults(class string, def []ActorOption) (spec.Task, error) {
+	t := spec.Task{Actor: &spec.Actor{Class: class, Concurrency: 1}, MaxRetries: spec.DefaultMaxRetries}
+	var err error
 	for _, o := range def {
 		err = firstError(err, o.applyActor(&t))
 	}
-	return register(desc, t, err)
+	return t, err
 }
 
 // New creates an actor from the constructor's arguments; see Class1.New.
@@ -225,12 +234,15 @@ func LookupIn[S any](ctx context.Context, of Class[S], namespace, name string) (
 		return Actor[S]{}, err
 	}
 	class := of.class(nil)
-	if found.Class != class.fn.Name {
-		return Actor[S]{}, &Error{Code: Invalid, Op: "lookup " + name,
-			Message: fmt.Sprintf("it is an actor of class %q, not %q", found.Class, class.fn.Name)}
+	if want := &class.def; found.Class != want.Actor.Class || found.Language != want.Language {
+		return Actor[S]{}, &Error{Code: Invalid, Op: "lookup " + name, Message: fmt.Sprintf("it is an actor of %s class %q, not of %s class %q",
+			language(found.Language), found.Class, language(want.Language), want.Actor.Class)}
 	}
 	return Actor[S]{newHandle(s, found.Actor, class, nil)}, nil
 }
+
+// language names a description's language.
+func language(l string) string { return cmp.Or(l, wire.Go) }
 
 // method is the untyped core of a registered actor method.
 type method struct {

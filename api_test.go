@@ -18,6 +18,9 @@ var withoutContext = map[string]string{
 	"Split1": registers, "Pair1": registers, "Stream1": registers, "StreamMethod1": registers,
 	"Actor0": registers, "Actor1": registers, "Actor2": registers,
 	"Method0": registers, "Method1": registers, "Method2": registers,
+	"PyTask0": registers, "PyTask1": registers, "PyTask2": registers, "PyTask3": registers, "PyStream1": registers,
+	"PyActor0": registers, "PyActor1": registers, "PyActor2": registers,
+	"PyMethod0": registers, "PyMethod1": registers, "PyMethod2": registers,
 
 	"Val": describes, "Collect": describes, "Ref.String": describes, "Actor.String": describes, "Group.String": describes,
 	"Ref.Done": "returns the channel that a select waits on",

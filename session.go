@@ -67,6 +67,10 @@ func SpillDir(dir string, limit int64) InitOption {
 // one that no other session has.
 func InNamespace(ns string) InitOption { return func(o *initOptions) { o.cfg.Namespace = ns } }
 
+// Python is the interpreter of the workers that run PyTask1 and its like. It must
+// have the package weft. The default is that of WEFT_PYTHON, or python3.
+func Python(path string) InitOption { return func(o *initOptions) { o.cfg.Python = path } }
+
 // Logger receives an embedded node's events. The default is silence.
 func Logger(l *slog.Logger) InitOption { return func(o *initOptions) { o.cfg.Log = l } }
 
@@ -95,12 +99,13 @@ func Init(ctx context.Context, opts ...InitOption) (*Session, error) {
 
 func open(ctx context.Context, o *initOptions) (*Session, error) {
 	if o.address != "" {
-		sess, err := client.Dial(ctx, o.address, client.Options{Namespace: o.cfg.Namespace})
+		sess, err := client.Dial(ctx, o.address, client.Options{Namespace: o.cfg.Namespace, Python: o.cfg.Python})
 		if err != nil {
 			return nil, err
 		}
 		return &Session{sess: sess}, nil
 	}
+	o.cfg.Python, o.cfg.Metadata = client.PythonPath(o.cfg.Python), client.PythonMetadata()
 	n, err := node.New(o.cfg)
 	if err != nil {
 		return nil, err

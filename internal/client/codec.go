@@ -66,6 +66,8 @@ func newCodec(t reflect.Type) (Codec, error) {
 	switch {
 	case t == reflect.TypeFor[[]byte]():
 		return rawCodec{base.name}, nil
+	case t == reflect.TypeFor[Arrow]():
+		return arrowCodec{base.name}, nil
 	case t.Kind() == reflect.Pointer && t.Implements(reflect.TypeFor[proto.Message]()):
 		return protoCodec{base}, nil
 	}
@@ -213,7 +215,7 @@ func (c codec) fail(err error) error {
 func wrongTag(name string, tag wire.Tag) error {
 	e := &wire.Error{Code: wire.Encode, Op: name, Message: fmt.Sprintf("the value is encoded as %s, which a %s cannot be read from", tag, name)}
 	if tag == wire.Pickle {
-		e.Hint = "have the Python side return bytes, Arrow or plain data instead of an arbitrary object"
+		e.Hint = "have the Python side give weft.portable(value): plain data, bytes, a protobuf message or an Arrow table"
 	}
 	return e
 }
@@ -238,7 +240,7 @@ func (c rawCodec) Decode(_ Session, val wire.Value) (any, error) {
 	switch val.Tag {
 	case wire.None:
 		return []byte(nil), nil
-	case wire.Raw:
+	case wire.Raw, wire.Arrow, wire.Proto: // who asks for bytes knows what they are
 		return append(make([]byte, 0, len(val.Data)), val.Data...), nil
 	case wire.CBOR: // another language's bytes inside its plain data
 		var b []byte
@@ -246,6 +248,35 @@ func (c rawCodec) Decode(_ Session, val wire.Value) (any, error) {
 			return nil, &wire.Error{Code: wire.Encode, Op: c.name, Message: err.Error(), Err: err}
 		}
 		return b, nil
+	}
+	return nil, wrongTag(c.name, val.Tag)
+}
+
+// Arrow is an Arrow IPC stream, which Python reads as a pyarrow.Table.
+type Arrow []byte
+
+// arrowCodec passes Arrow as it is.
+type arrowCodec struct{ name string }
+
+// Type implements Codec.
+func (c arrowCodec) Type() string { return c.name }
+
+// Encode implements Codec. The value shares v's bytes.
+func (c arrowCodec) Encode(_ Session, v any) (wire.Value, error) {
+	b, _ := v.(Arrow)
+	if b == nil {
+		return wire.Value{Tag: wire.None}, nil
+	}
+	return wire.Value{Tag: wire.Arrow, Data: b}, nil
+}
+
+// Decode implements Codec.
+func (c arrowCodec) Decode(_ Session, val wire.Value) (any, error) {
+	switch val.Tag {
+	case wire.None:
+		return Arrow(nil), nil
+	case wire.Arrow:
+		return append(make(Arrow, 0, len(val.Data)), val.Data...), nil
 	}
 	return nil, wrongTag(c.name, val.Tag)
 }

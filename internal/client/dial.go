@@ -55,6 +55,7 @@ var _ Session = (*Remote)(nil)
 // Options of Dial.
 type Options struct {
 	Namespace string // of named actors; "" is the job's own
+	Python    string // the interpreter of Python workers; "" is the usual one
 }
 
 // Dial joins the node that serves at a Unix socket.
@@ -66,7 +67,8 @@ func Dial(ctx context.Context, address string, o Options) (Session, error) {
 	r := newRemote(call)
 	r.info.Address = address
 	stop := context.AfterFunc(ctx, call.Shutdown)
-	err = r.greet(wire.RoleDriver, o.Namespace)
+	err = r.greet(&sessionv1.Hello{Role: wire.RoleDriver, Namespace: o.Namespace,
+		Programs: map[string]string{wire.Python: PythonPath(o.Python)}, Metadata: PythonMetadata()})
 	if err == nil {
 		r.side, err = wire.DialSocket(address, 0)
 	}
@@ -105,10 +107,11 @@ func newRemote(call *wire.Socket) *Remote {
 	return r
 }
 
-// greet says Hello and reads the Welcome.
-func (r *Remote) greet(role, namespace string) error {
-	r.out.send(sessionv1.Kind_KIND_HELLO, &sessionv1.Hello{Version: wire.Version, Role: role, Language: "go",
-		Pid: uint32(os.Getpid()), Name: filepath.Base(os.Args[0]), Namespace: namespace, Registry: RegistryHash()})
+// greet says Hello, with what every session says, and reads the Welcome.
+func (r *Remote) greet(hello *sessionv1.Hello) error {
+	hello.Version, hello.Language, hello.Registry = wire.Version, wire.Go, RegistryHash()
+	hello.Pid, hello.Name = uint32(os.Getpid()), filepath.Base(os.Args[0])
+	r.out.send(sessionv1.Kind_KIND_HELLO, hello)
 	r.reader = wire.NewReader(r.call)
 	kind, body, err := r.reader.Next()
 	if err != nil {

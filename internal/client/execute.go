@@ -196,7 +196,7 @@ func (r *Remote) encodeResult(ctx context.Context, p *sessionv1.Value, codec Cod
 func (d *runner) arguments(fn *Function) ([]any, error) {
 	args := d.job.frame.m.Args
 	if len(args) != len(fn.Args) {
-		return nil, &wire.Error{Code: wire.Protocol, Op: fn.Name, Message: fmt.Sprintf("it got %d arguments and has %d", len(args), len(fn.Args))}
+		return nil, &wire.Error{Code: wire.Invalid, Op: fn.Name, Message: fmt.Sprintf("it got %d arguments and has %d", len(args), len(fn.Args))}
 	}
 	in := d.in3[:0]
 	for i, a := range args {

@@ -166,7 +166,7 @@ func joinWith(role string, call, side *wire.Socket) (*Remote, error) {
 	}
 	r := newRemote(call)
 	r.side, r.sideUp = side, newOutbox(side, false)
-	if err := r.greet(role, ""); err != nil {
+	if err := r.greet(&sessionv1.Hello{Role: role}); err != nil {
 		return nil, err
 	}
 	return r, r.start()

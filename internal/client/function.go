@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -53,6 +55,23 @@ func (f *Function) Signature() uint64 {
 	return h.Sum64()
 }
 
+// fits reports how a description that does not come from f's registration, but
+// from a caller of another language, is no call of f.
+func (f *Function) fits(t *spec.Task) error {
+	fail := func(format string, args ...any) error {
+		return &wire.Error{Code: wire.NotRegistered, Op: f.Name, Message: fmt.Sprintf(format, args...) + ", at " + f.Where}
+	}
+	switch {
+	case f.Create != (t.Kind == spec.KindCreate):
+		return fail("it is registered as another kind of thing: an actor's constructor is one, a function another")
+	case (f.Stream != nil) != t.Stream:
+		return fail("it is a stream on one side only (num_returns=\"streaming\" in Python)")
+	case !f.Create && f.Stream == nil && !f.Split && t.Returns != len(f.Rets):
+		return fail("%d results are asked for, and it has %d", t.Returns, len(f.Rets))
+	}
+	return nil
+}
+
 // registry holds this program's functions. It is filled while packages
 // initialise and read afterwards.
 var registry = struct {
@@ -73,7 +92,8 @@ func Register(f *Function) error {
 	return nil
 }
 
-// FindFunction returns the function called name, if its types hash to sig.
+// FindFunction returns the function called name, if its types hash to sig; 0 is
+// a caller of another language, who does not know them.
 func FindFunction(name string, sig uint64) (*Function, error) {
 	registry.RLock()
 	f := registry.byName[name]
@@ -82,14 +102,14 @@ func FindFunction(name string, sig uint64) (*Function, error) {
 	case f == nil:
 		return nil, &wire.Error{Code: wire.NotRegistered, Op: name, Message: "this program registers no function of that name" + near(name),
 			Hint: "register it in a package-level variable of a package that the program imports"}
-	case f.Sig != sig:
+	case sig != 0 && f.Sig != sig:
 		return nil, &wire.Error{Code: wire.NotRegistered, Op: name, Message: "it is registered with other types at " + f.Where,
 			Hint: "build the caller and the worker from the same source"}
 	}
 	return f, nil
 }
 
-// near lists registered names that may have been meant.
+// near lists registered names that may have been meant; if none may, the first.
 func near(name string) string {
 	registry.RLock()
 	defer registry.RUnlock()
@@ -100,12 +120,25 @@ func near(name string) string {
 		}
 	}
 	if len(names) == 0 {
-		return ""
+		return "; it has " + someNames()
 	}
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(far(a, name), far(b, name)), cmp.Compare(a, b))
 	})
 	return "; it has " + strings.Join(names[:min(len(names), 5)], ", ")
+}
+
+// someNames lists the first names that are registered; under the lock.
+func someNames() string {
+	names := slices.Sorted(maps.Keys(registry.byName))
+	const most = 20
+	switch more := len(names) - most; {
+	case len(names) == 0:
+		return "none at all"
+	case more > 0:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // far is the number of bytes to add, remove or change to make b of a.

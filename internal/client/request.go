@@ -140,7 +140,7 @@ func found(got any, err error) (ActorInfo, error) {
 		return ActorInfo{}, wire.ErrorFromPB(m.Error)
 	}
 	a, err := wire.ReadTask(m.Actor)
-	return ActorInfo{Actor: a, Class: m.Class}, err
+	return ActorInfo{Actor: a, Class: m.Class, Language: m.Language}, err
 }
 
 // CreateNamed implements Session.

@@ -199,6 +199,8 @@ func userError(c *TaskContext, fn *Function, err error) error {
 		if cause, ok := p.value.(error); ok {
 			e.Err = cause
 		}
+	} else if inner, ok := errors.AsType[*wire.Error](err); ok { // of a task that it called
+		e.Trace = inner.Trace
 	}
 	return e
 }

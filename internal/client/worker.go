@@ -70,7 +70,7 @@ func joinAsWorker(call, side *wire.Socket) (*Remote, error) {
 	r := newRemote(call)
 	r.side, r.sideUp = side, newOutbox(side, false)
 	r.role = newWorkerRole(r)
-	if err := r.greet(wire.RoleWorker, ""); err != nil {
+	if err := r.greet(&sessionv1.Hello{Role: wire.RoleWorker}); err != nil {
 		return nil, err
 	}
 	host, _ := os.Hostname()
@@ -265,6 +265,9 @@ func (w *workerRole) template(m *sessionv1.Execute) *template {
 	}
 	if t.err == nil {
 		t.fn, t.err = FindFunction(t.spec.Function, t.spec.Sig)
+	}
+	if t.err == nil && t.spec.Sig == 0 {
+		t.err = t.fn.fits(t.spec)
 	}
 	w.templates[m.TemplateId] = t
 	return t

@@ -52,6 +52,7 @@ const Layers = `
 	# users of what is there
 	examples/digits/data, examples/digits/nn, weft < examples/digits
 	weft, sim, node < bench
+	weft < python/tests/cross
 `
 
 // Packages that nothing but tests imports; they may import anything.

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"maps"
-	"strings"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/own"
@@ -19,14 +17,6 @@ const maxBlobBytes = 512 << 20
 type blobs struct {
 	data  map[string][]byte
 	total int64
-}
-
-// speak notes what a driver says of its language.
-func (j *job) speak(m *sessionv1.Hello) {
-	j.metadata = maps.Clone(m.Metadata)
-	if m.Language == wire.Python {
-		j.python = strings.Clone(m.Entrypoint)
-	}
 }
 
 // add keeps a blob. The same one again is nothing new.

@@ -33,6 +33,10 @@ type Config struct {
 	SpillDir string
 	// Job is the job of the embedded session; zero draws one.
 	Job id.Job
+	// Python is the interpreter of the embedded session's Python workers; "" is none.
+	Python string
+	// Metadata is what those workers are told of their driver.
+	Metadata map[string]string
 	// Namespace of named actors of the embedded session; "" is the job's own.
 	Namespace string
 	// MemoryLimit overrides the memory that the node may use, in bytes; 0 detects it.

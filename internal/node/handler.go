@@ -251,8 +251,18 @@ func (h *handler) Lookup(m *sessionv1.Lookup) error {
 	if namespace == "" {
 		namespace = h.s.namespace
 	}
+	a, err := wire.ReadOptionalTask(m.Actor)
+	if err != nil {
+		return err
+	}
 	return h.in(func() error {
-		info, err := h.n.lookup(h.s.id, namespace, name)
+		var info client.ActorInfo
+		var err error
+		if a.IsZero() {
+			info, err = h.n.lookup(h.s.id, namespace, name)
+		} else {
+			info, err = h.n.describeActor(a)
+		}
 		reply := &sessionv1.Found{Request: m.Request, Actor: info.Actor[:], Class: info.Class, Meta: info.Meta, Language: info.Language}
 		if err != nil {
 			reply = &sessionv1.Found{Request: m.Request, Error: wire.ErrorToPB(wire.AsError(err, wire.Internal))}

@@ -31,17 +31,20 @@ func (d *rawDriver) next(t *testing.T, want sessionv1.Kind, m interface{ Unmarsh
 // A task that no program of its job can run fails and says why.
 func TestTaskOfAnotherLanguage(t *testing.T) {
 	socket := startWith(t, node.Config{Resources: map[string]float64{"CPU": 1}})
-	for _, c := range []struct{ driver, task, says string }{
-		{wire.Go, wire.Python, "is no Python program"},
-		{wire.Python, wire.Go, "is a Python program"},
+	for _, c := range []struct{ driver, task, program, says string }{
+		{wire.Go, wire.Python, "/nonexistent", "pip install weft"},
+		{wire.Go, wire.Python, "", "named no interpreter"},
+		{wire.Python, wire.Go, "/nonexistent", "no such file"},
+		{wire.Python, wire.Go, "", "named no Go program"},
 	} {
-		d := dialRawAs(t, socket, &sessionv1.Hello{Language: c.driver, Entrypoint: "/nonexistent"})
+		hello := &sessionv1.Hello{Language: c.driver, Entrypoint: "/nowhere", Programs: map[string]string{c.task: c.program}}
+		d := dialRawAs(t, socket, hello)
 		d.send(sessionv1.Kind_KIND_TEMPLATE, &sessionv1.Template{Id: 1, Function: "m:f", Returns: 1, Language: c.task, Isolated: true})
 		d.send(sessionv1.Kind_KIND_SUBMIT, &sessionv1.Submit{Template: 1, Seq: id.Seq(d.session, 1), Await: true})
 		var v sessionv1.ObjectValue
 		d.next(t, sessionv1.Kind_KIND_VALUE, &v)
 		if err := wire.ErrorFromPB(v.Value.Error); !errors.Is(err, wire.SetupFailed) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s from %s: %v", c.task, c.driver, err)
+			t.Errorf("%s from %s, %q: %v", c.task, c.driver, c.program, err)
 		}
 	}
 }

@@ -192,10 +192,11 @@ func (n *Node) welcomeDriver(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, 
 			Message: fmt.Sprintf("role %q at the socket of drivers", m.Role)}
 	}
 	n.leave()
-	exe, _ := c.Executable() // without it, tasks fail with the reason when a worker is to be started
+	j := newJob(c, m)
 	n.lock()
 	defer n.unlock()
 	if n.closed {
+		j.close()
 		return nil, nil, errClosed()
 	}
 	s := n.newSession()
@@ -205,8 +206,7 @@ func (n *Node) welcomeDriver(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, 
 		s.namespace = s.job.String()
 	}
 	s.attach(n, c)
-	j := &job{id: s.job, session: s, exe: exe, name: s.program, started: time.Now()}
-	j.speak(m)
+	j.id, j.session = s.job, s
 	n.jobs[s.job] = j
 	n.jobRecord(j, false)
 	n.events.Note(n.now, event.Record{Kind: event.JobStarted, Job: s.job}, s.program)
@@ -235,9 +235,7 @@ func (n *Node) releaseJob(id id.Job) {
 	if j == nil || !j.session.ended || len(n.detached(id)) > 0 {
 		return
 	}
-	if j.exe != nil {
-		_ = j.exe.Close() // a worker that is just being started with it fails
-	}
+	j.close() // a worker that is just being started with it fails
 	n.jobRecord(j, true)
 	delete(n.jobs, id)
 }
@@ -316,9 +314,7 @@ func (n *Node) shut() {
 	n.settle()
 	n.closed = true
 	for _, j := range n.jobs {
-		if exe := j.exe; exe != nil {
-			n.later(func() { _ = exe.Close() })
-		}
+		n.later(j.close)
 	}
 	if n.timer != nil {
 		n.timer.Stop()

@@ -41,7 +41,7 @@ func (n *Node) Local() (*Local, error) {
 		s := n.newSession()
 		n.local = &Local{n: n, s: s, info: client.Info{Node: n.id, Job: n.cfg.Job, Session: s.id, Embedded: true}}
 		s.job, s.namespace = n.cfg.Job, n.cfg.Namespace
-		n.jobs[s.job] = &job{id: s.job, session: s, started: time.Now()}
+		n.jobs[s.job] = &job{id: s.job, session: s, python: n.cfg.Python, metadata: n.cfg.Metadata, started: time.Now()}
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerUp, Worker: inProcess, Class: dispatch.Class{Job: s.job}})
 	}
 	return n.local, nil
@@ -355,6 +355,15 @@ func (l *Local) Lookup(_ context.Context, namespace, name string) (client.ActorI
 		namespace = l.n.cfg.Namespace
 	}
 	return l.n.lookup(l.info.Session, namespace, name)
+}
+
+// describeActor says what is known of an actor. It gives no handle.
+func (n *Node) describeActor(a id.Actor) (client.ActorInfo, error) {
+	info, ok := n.actors.Get(a)
+	if !ok {
+		return client.ActorInfo{}, &wire.Error{Code: wire.NotFound, Op: "lookup", Actor: a, Message: "there is no actor " + a.String()}
+	}
+	return actorInfo(a, info.Spec), nil
 }
 
 // lookup finds a named actor and gives the session a handle on it.

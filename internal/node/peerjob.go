@@ -93,14 +93,7 @@ func (n *Node) dropJob(j *job) {
 		delete(p.jobs, j.id)
 	}
 	delete(n.jobs, j.id)
-	n.later(func() {
-		j.program.Lock()
-		defer j.program.Unlock()
-		if j.exe != nil {
-			_ = j.exe.Close()
-			j.exe = nil
-		}
-	})
+	n.later(j.close)
 }
 
 // driverProgram is what a job's Go workers run: the program of its driver. That
@@ -145,7 +138,11 @@ func (n *Node) serveProgram(job string) (io.ReadCloser, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, j := range n.jobs {
-		if j.id.String() == job && j.exe != nil {
+		switch {
+		case j.id.String() != job:
+		case j.noExe != nil:
+			return nil, j.noExe
+		case j.exe != nil:
 			return os.Open(fmt.Sprintf("/proc/self/fd/%d", j.exe.Fd()))
 		}
 	}

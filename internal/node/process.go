@@ -43,14 +43,15 @@ type process struct {
 type job struct {
 	id      id.Job
 	session *session
-	exe     *os.File // the driver's program; nil is this process's own
-	name    string
+	exe     *os.File                       // the program of its Go workers; nil is this process's own
+	noExe   *wire.Error                    // why there is no such program
+	name    string                         // of its Go workers
 	failed  map[dispatch.Class]*wire.Error // why the last worker of a class could not be started
 	blobs   blobs
 
 	home     *peer             // the node of its driver; nil is this one
 	program  sync.Mutex        // exe is being fetched from there
-	python   string            // the interpreter of its Python workers
+	python   string            // the interpreter of its Python workers; "" if there is none
 	metadata map[string]string // what the driver says to its workers
 	started  time.Time
 }
@@ -73,8 +74,8 @@ func (n *Node) spawn(class dispatch.Class) {
 	})
 }
 
-// program says what a worker of the job's runs. It is that of the driver, so
-// there are workers of the driver's language alone.
+// program says what a worker of the job's runs: what the driver is, or what it
+// named for the other language.
 func (n *Node) program(j *job, class dispatch.Class, s *worker.Spec) error {
 	env, err := environ.Parse(class.Env)
 	switch {
@@ -83,14 +84,12 @@ func (n *Node) program(j *job, class dispatch.Class, s *worker.Spec) error {
 	case err != nil:
 		return err
 	case class.Language == wire.Python && j.python == "":
-		return &wire.Error{Code: wire.SetupFailed, Message: "a Python function, but the driver is no Python program",
-			Hint: "submit it from Python, with weft.init()"}
+		return &wire.Error{Code: wire.SetupFailed, Message: "a Python function, but the driver has named no interpreter", Hint: pythonHint}
 	case class.Language == wire.Python:
 		s.Path, s.Args = j.python, []string{j.python, "-m", "weft._worker"}
-		s.Hint = "the interpreter of the driver must find the package weft"
-	case j.python != "":
-		return &wire.Error{Code: wire.SetupFailed, Message: "a Go function, but the driver is a Python program",
-			Hint: "submit it from the Go program that has it"}
+		s.Hint = j.python + pythonHint
+	case j.noExe != nil:
+		return j.noExe
 	default:
 		s.Args = j.args()
 		if s.Exe, err = n.driverProgram(j); err != nil {
@@ -102,6 +101,9 @@ func (n *Node) program(j *job, class dispatch.Class, s *worker.Spec) error {
 	}
 	return nil
 }
+
+// pythonHint says what Python workers need.
+const pythonHint = " must have the package weft (`pip install weft`); WEFT_PYTHON, or in Go the option weft.Python, names another interpreter"
 
 // startProcess starts p and stays with it until it has ended.
 func (n *Node) startProcess(p *process, s worker.Spec) error {

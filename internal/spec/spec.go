@@ -43,9 +43,10 @@ type Task struct {
 	Job      id.Job
 	Name     string // what people see; defaults to Function
 	Function string // registered name
-	Sig      uint64 // hash of the argument and return types; with Function, the function's id
+	Sig      uint64 // hash of the argument and return types, with Function the function's id; 0: the caller does not know them
 	Language string // of the function: "" is Go, or "python"
 	Code     string // SHA-256 of the blob that the function is in, as bytes; "": it is found by its name
+	Portable bool   // of a Python function: its caller is of another language
 
 	Returns int  // number of return values; 0 with Stream
 	Stream  bool // returns arrive one by one as they are made

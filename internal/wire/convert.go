@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
@@ -95,7 +96,7 @@ func ErrorToPB(e *Error) *sessionv1.Error {
 // text is the message with that of the cause in this process.
 func (e *Error) text() string {
 	switch {
-	case e.Err == nil || e.Err.Error() == e.Message:
+	case e.Err == nil || strings.Contains(e.Message, e.Err.Error()):
 		return e.Message
 	case e.Message == "":
 		return e.Err.Error()

@@ -28,7 +28,7 @@ func TemplateToPB(n uint32, t *spec.Task) *sessionv1.Template {
 		Strategy: uint32(t.Strategy.Kind), StrategySoft: t.Strategy.Soft, StrategyBundle: int32(t.Strategy.Bundle),
 		Selector: selectorToPB(t.Selector), Isolated: t.Isolated, MaxRetries: int32(t.MaxRetries), RetryErrors: t.RetryErrors,
 		Priority: int32(t.Priority), WindowItems: uint32(t.WindowItems), WindowBytes: uint64(t.WindowBytes),
-		RuntimeEnv: t.Env.String(), MaxCalls: uint32(t.MaxCalls), Language: t.Language, Code: []byte(t.Code)}
+		RuntimeEnv: t.Env.String(), MaxCalls: uint32(t.MaxCalls), Language: t.Language, Code: []byte(t.Code), Portable: t.Portable}
 	if !t.Strategy.Node.IsZero() {
 		p.StrategyNode = t.Strategy.Node[:]
 	}
@@ -92,7 +92,8 @@ func taskFromPB(p *sessionv1.Template) (*spec.Task, error) {
 	}
 	t := &spec.Task{Kind: spec.Kind(p.Kind), Name: clone(p.Name), Function: clone(p.Function), Sig: p.Sig, Returns: int(p.Returns),
 		Stream: p.Stream, Isolated: p.Isolated, Env: spec.NewRuntimeEnv(clone(p.RuntimeEnv)), MaxCalls: int(p.MaxCalls),
-		MaxRetries: int(p.MaxRetries), RetryErrors: p.RetryErrors, Priority: int(p.Priority), WindowItems: int(p.WindowItems), WindowBytes: int64(p.WindowBytes), Code: string(p.Code)}
+		MaxRetries: int(p.MaxRetries), RetryErrors: p.RetryErrors, Priority: int(p.Priority), WindowItems: int(p.WindowItems), WindowBytes: int64(p.WindowBytes),
+		Code: string(p.Code), Portable: p.Portable}
 	if p.Language != Go {
 		t.Language = clone(p.Language)
 	}

@@ -24,7 +24,7 @@ func fullTask(t testing.TB) *spec.Task {
 	task := &spec.Task{Kind: spec.KindCreate, Job: someJob, Name: "shown", Function: "f", Sig: 77, Returns: 3,
 		Resources: resources, Strategy: spec.Strategy{Kind: spec.InGroup, Node: someNode, Soft: true, Group: someTask, Bundle: -1},
 		Selector: resource.Selector{{Key: "a", Values: []string{"x", "y"}}, {Key: "b", Not: true, Values: []string{"z"}}},
-		Isolated: true, Language: Python, Code: strings.Repeat("c", 32), Env: spec.NewRuntimeEnv(`{"pip":["x"]}`), MaxCalls: 7, MaxRetries: -1, RetryErrors: true, Priority: -3, WindowItems: 8, WindowBytes: 1 << 40,
+		Isolated: true, Language: Python, Portable: true, Code: strings.Repeat("c", 32), Env: spec.NewRuntimeEnv(`{"pip":["x"]}`), MaxCalls: 7, MaxRetries: -1, RetryErrors: true, Priority: -3, WindowItems: 8, WindowBytes: 1 << 40,
 		Actor: &spec.Actor{Class: "C", Name: "n", Namespace: "ns", Detached: true, GetIfExists: true, MaxRestarts: -1, MaxTaskRetries: 2,
 			Concurrency: 4, Groups: map[string]int{"io": 2}, OutOfOrder: true, MaxPending: 100, Meta: []byte("m")}}
 	if err := task.Seal(); err != nil {

@@ -75,7 +75,7 @@ func startError(s Spec, err error) error {
 	if s.Exe != nil {
 		what = s.Exe.Name()
 	}
-	return &wire.Error{Code: wire.SetupFailed, Op: "start worker", Message: fmt.Sprintf("%s cannot be started: %v", what, err), Err: err}
+	return &wire.Error{Code: wire.SetupFailed, Op: "start worker", Message: fmt.Sprintf("%s cannot be started: %v", what, err), Err: err, Hint: s.Hint}
 }
 
 // theirs are the descriptors that only the new process needs.

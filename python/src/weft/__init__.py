@@ -33,6 +33,7 @@ from weft._api import (
     wait,
 )
 from weft._context import get_runtime_context
+from weft._cross import go_actor, go_function, portable
 from weft._ids import ActorClassID, ActorID, ClusterID, FunctionID, JobID, NodeID, ObjectID, PlacementGroupID, TaskID, UniqueID, WorkerID
 from weft._refs import ObjectRef, ObjectRefGenerator
 from weft._remote import method
@@ -43,8 +44,8 @@ SCRIPT_MODE, WORKER_MODE = 0, 1
 __all__ = [
     "SCRIPT_MODE", "WORKER_MODE", "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "NodeID", "ObjectID", "ObjectRef",
     "ObjectRefGenerator", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID", "actor", "available_resources", "cancel", "cluster_resources", "dag",
-    "exceptions", "exit_actor", "get", "get_actor", "get_runtime_context", "init", "is_initialized", "kill", "method", "nodes", "put", "remote",
-    "runtime_env", "shutdown", "util", "wait",
+    "exceptions", "exit_actor", "get", "get_actor", "get_runtime_context", "go_actor", "go_function", "init", "is_initialized",
+    "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "util", "wait",
 ]  # fmt: skip
 
 _LAZY = ("actor", "dag", "runtime_env", "util", "types", "experimental")

@@ -12,11 +12,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional, Union, overload
 
-from weft import _environment, _node, _state
+from weft import _cross, _environment, _node, _state
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 from weft._refs import ObjectRef, ObjectRefGenerator, is_there
-from weft._remote import ActorClass, ActorHandle, HandleInfo, RemoteFunction
+from weft._remote import ActorClass, ActorHandle, RemoteFunction
 from weft._session import HERE, Session, shield
 
 _node_here: Optional[_node.Node] = None
@@ -46,14 +46,15 @@ def init(
     address: Optional[str] = None, *, num_cpus: Optional[float] = None, num_gpus: Optional[float] = None,
     resources: Optional[dict[str, float]] = None, labels: Optional[dict[str, str]] = None, object_store_memory: Optional[int] = None,
     namespace: Optional[str] = None, ignore_reinit_error: bool = False, log_to_driver: bool = True,
-    runtime_env: Optional[Mapping[str, Any]] = None, **others: Any,
+    runtime_env: Optional[Mapping[str, Any]] = None, go_program: Optional[str] = None, **others: Any,
 ) -> Context:  # fmt: skip
     """Joins a node, or starts one that ends with this process.
 
     ``address`` is a node's socket; None is WEFT_ADDRESS or RAY_ADDRESS, and without these a new node with ``num_cpus`` CPUs (default:
     what this machine has), ``num_gpus`` GPUs, custom ``resources``, ``labels`` and ``object_store_memory`` bytes of shared memory.
     ``namespace`` is that of named actors; by default the program's own. ``runtime_env`` is what tasks and actors need, unless they say
-    otherwise. With ``log_to_driver`` what workers print is printed here.
+    otherwise. With ``log_to_driver`` what workers print is printed here. ``go_program`` is the path of the program whose functions and
+    actors go_function and go_actor call; its main begins with weft.Init.
     Raises RuntimeError if init was called already, unless ``ignore_reinit_error``, and ConnectionError if nothing listens there.
     """
     global _node_here
@@ -73,7 +74,7 @@ def init(
         elif any(v is not None for v in given.values()):
             raise ValueError(f"When connecting to an existing node, {', '.join(k for k, v in given.items() if v is not None)} must not be provided.")
         try:
-            session = _state.session = _join(address, namespace or "")
+            session = _state.session = _join(address, namespace or "", _programs(go_program))
             session.runtime_env = _environment.describe(session, runtime_env or {})
         except BaseException:
             shutdown()
@@ -111,7 +112,16 @@ def _flags(cpus: Any, gpus: Any, resources: Any, labels: Any, store: Any) -> lis
     return flags
 
 
-def _join(address: str, namespace: str) -> Session:
+def _programs(go: Optional[str]) -> dict[str, str]:
+    """What workers of other languages run."""
+    if go is None:
+        return {}
+    if not os.access(go, os.X_OK) or os.path.isdir(go):
+        raise ValueError(f"go_program: {go!r} is no program that can be executed; `go build -o {go} PACKAGE` makes one")
+    return {"go": os.path.abspath(go)}
+
+
+def _join(address: str, namespace: str, programs: dict[str, str]) -> Session:
     call = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         call.connect(address)
@@ -123,7 +133,7 @@ def _join(address: str, namespace: str) -> Session:
         metadata["as_ray"] = "1"
     hello = pb.Hello(
         version=1, role="driver", language="python", pid=os.getpid(), name=os.path.basename(sys.argv[0]) or "python", namespace=namespace,
-        entrypoint=sys.executable, metadata=metadata,
+        entrypoint=sys.executable, metadata=metadata, programs=programs,
     )  # fmt: skip
     return Session(call, None, hello, address)
 
@@ -302,10 +312,7 @@ def get_actor(name: str, namespace: Optional[str] = None) -> ActorHandle:
     if not name:
         raise ValueError("Please supply a non-empty value to get_actor")
     session = _state.current()
-    found = session.ask(pb.KIND_LOOKUP, pb.Lookup(namespace=namespace or "", name=name))
-    if found.language != "python":
-        raise ValueError(f"the actor {name!r} is of the language {found.language or 'go'}, not Python")
-    return ActorHandle(session, bytes(found.actor), HandleInfo.loads(found.meta), 1)
+    return _cross.found_handle(session, session.ask(pb.KIND_LOOKUP, pb.Lookup(namespace=namespace or "", name=name)))
 
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:

@@ -8,15 +8,16 @@ from typing import Any, Callable, Optional
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 
-USER_ERROR, WORKER_CRASHED, ACTOR_DIED, CANCELLED, NOT_FOUND, ALREADY_EXISTS, ENCODE, CLOSED = 1, 2, 4, 6, 16, 17, 18, 19
+USER_ERROR, WORKER_CRASHED, ACTOR_DIED, CANCELLED = 1, 2, 4, 6
+NOT_REGISTERED, NOT_FOUND, ALREADY_EXISTS, ENCODE, CLOSED = 15, 16, 17, 18, 19
 PICKLE = 5
 
 # By wire.Code; those that are not here are RaySystemError.
 _KINDS: dict[int, type[Exception]] = {
     2: ex.WorkerCrashedError, 3: ex.NodeDiedError, 4: ex.ActorDiedError, 5: ex.ActorUnavailableError, 6: ex.TaskCancelledError,
     7: ex.GetTimeoutError, 8: ex.ObjectLostError, 9: ex.OwnerDiedError, 10: ex.ObjectFreedError, 11: ex.ObjectStoreFullError,
-    12: ex.OutOfMemoryError, 13: ex.TaskUnschedulableError, 14: ex.RuntimeEnvSetupError, 16: ValueError, 17: ex.ActorAlreadyExistsError,
-    22: ValueError, 23: ex.PendingCallsLimitExceeded,
+    12: ex.OutOfMemoryError, 13: ex.TaskUnschedulableError, 14: ex.RuntimeEnvSetupError, 15: ex.CrossLanguageError, 16: ValueError,
+    17: ex.ActorAlreadyExistsError, 18: ex.CrossLanguageError, 22: ValueError, 23: ex.PendingCallsLimitExceeded,
 }  # fmt: skip
 
 
@@ -44,11 +45,19 @@ def from_envelope(e: Any, loads: Callable[[bytes], Any]) -> BaseException:
                 cause = loads(e.cause.data)
             except BaseException:  # its class may be unknown here, or refuse its arguments
                 cause = None
-        return ex.RayTaskError(e.op, e.trace or e.message, cause, e.place).as_instanceof_cause()
+        return ex.RayTaskError(e.op, _trace_of(e), cause, e.place).as_instanceof_cause()
     error = _KINDS.get(e.code, ex.RaySystemError)(text(e))
     if isinstance(error, ex.RayActorError) and e.actor:
         error.actor_id = e.actor.hex()
     return error
+
+
+def _trace_of(e: Any) -> str:
+    """The remote traceback. Python's ends with the message; Go's is a panic's stack, or there is none."""
+    if e.trace and e.message in e.trace:
+        return str(e.trace)
+    said = f"{e.type}: {e.message}" if e.type else str(e.message)
+    return f"{said}\n{e.trace}" if e.trace else said
 
 
 def to_envelope(error: BaseException, op: str, place: str, dumps: Callable[[Any], bytes]) -> Any:

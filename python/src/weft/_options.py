@@ -89,7 +89,7 @@ def _vector(options: dict[str, Any], cpus: float) -> dict[str, int]:
 
 def template(what: str, options: dict[str, Any], **fields: Any) -> Any:
     """The Template of a task or of an actor's creation."""
-    t = pb.Template(language="python", isolated=True, **fields)
+    t = pb.Template(**{"language": "python", "isolated": True, **fields})
     for name, amount in _vector(options, 1 if what == "task" else 0).items():
         t.resources[name] = amount
     for key, value in (options.get("label_selector") or {}).items():

@@ -289,39 +289,11 @@ class ActorClass:
         named = options.get("name") is not None
         t = self._template(session, info)
         packed, _keep = pack(session, args, kwargs)
-        head = prefix(session.template(t), False)
-        if not named:
-            tid, entries = session.submit(head, packed, 1)
-            handle = ActorHandle(session, tid, info, 1)
-        else:
-            tid, entries, found = self._create_named(session, head, packed)
-            handle = ActorHandle(session, bytes(found.actor), HandleInfo.loads(found.meta) if found.meta else info, 1)
-        for entry in entries:  # nobody asks for what a constructor returns
-            entry.count = 1
-            session.drop(entry)
-        return handle
 
-    def _create_named(self, session: Session, head: bytes, packed: list[Any]) -> Any:
-        number = next(session._requests)
-        session._answers[number] = None
-        try:
-            tid, entries = session.submit(head, packed, 1, pb.KIND_CREATE, number)
-            with session.blocked():
-                session.wait_until(lambda: session._answers[number] is not None)
-            found = session._answers[number]
-        finally:
-            del session._answers[number]
-        if found.HasField("error"):
-            for entry in entries:
-                session.entries.pop(entry.id, None)
-            from weft import _errors
+        def handle(session: Session, actor: bytes, meta: bytes) -> ActorHandle:
+            return ActorHandle(session, actor, HandleInfo.loads(meta) if meta else info, 1)
 
-            raise _errors.from_envelope(found.error, session.loads)
-        if found.actor != tid:  # an older one: nothing was created
-            for entry in entries:
-                session.entries.pop(entry.id, None)
-            entries = []
-        return tid, entries, found
+        return new_handle(session, prefix(session.template(t), False), packed, handle, named)
 
     def _check_arguments(self, args: Any, kwargs: Any) -> None:
         init = inspect.getattr_static(self.__ray_actor_class__, "__init__")
@@ -340,19 +312,60 @@ class ActorClass:
             "actor", options, kind=CREATE, function=f"{cls.__module__}.{cls.__qualname__}", name=f"{cls.__name__}.__init__", code=self._code[1],  # type: ignore[index]
             returns=1, runtime_env=_environment.text(session, options.get("runtime_env")),
         )  # fmt: skip
-        a = t.actor
-        setattr(a, "class", cls.__name__)
-        a.name, a.namespace = options.get("name") or "", options.get("namespace") or ""
-        a.detached = options.get("lifetime") == "detached"
-        a.get_if_exists = bool(options.get("get_if_exists"))
-        a.max_restarts, a.max_task_retries = options.get("max_restarts") or 0, options.get("max_task_retries") or 0
-        a.concurrency = options.get("max_concurrency") or (1000 if is_async(cls) else 1)
-        for name, limit in (options.get("concurrency_groups") or {}).items():
-            a.groups[name] = limit
-        a.out_of_order = bool(options.get("allow_out_of_order_execution"))
-        a.max_pending = max(options.get("max_pending_calls") or 0, 0)
-        a.meta = info.dumps()
+        describe_actor(t.actor, options, cls.__name__, options.get("max_concurrency") or (1000 if is_async(cls) else 1))
+        t.actor.meta = info.dumps()
         return t
+
+
+def describe_actor(a: Any, options: dict[str, Any], cls: str, concurrency: int) -> None:
+    """Fills an ActorTemplate."""
+    setattr(a, "class", cls)
+    a.name, a.namespace = options.get("name") or "", options.get("namespace") or ""
+    a.detached = options.get("lifetime") == "detached"
+    a.get_if_exists = bool(options.get("get_if_exists"))
+    a.max_restarts, a.max_task_retries = options.get("max_restarts") or 0, options.get("max_task_retries") or 0
+    a.concurrency = concurrency
+    for name, limit in (options.get("concurrency_groups") or {}).items():
+        a.groups[name] = limit
+    a.out_of_order = bool(options.get("allow_out_of_order_execution"))
+    a.max_pending = max(options.get("max_pending_calls") or 0, 0)
+
+
+def new_handle(session: Session, head: bytes, packed: list[Any], handle: Callable[[Session, bytes, bytes], ActorHandle], named: bool) -> ActorHandle:
+    """Submits a constructor and returns what ``handle(session, actor, meta)`` makes of the actor, or of the one that has its name."""
+    if named:
+        tid, entries, found = _create_named(session, head, packed)
+        made = handle(session, bytes(found.actor), found.meta)
+    else:
+        tid, entries = session.submit(head, packed, 1)
+        made = handle(session, tid, b"")
+    for entry in entries:  # nobody asks for what a constructor returns
+        entry.count = 1
+        session.drop(entry)
+    return made
+
+
+def _create_named(session: Session, head: bytes, packed: list[Any]) -> Any:
+    number = next(session._requests)
+    session._answers[number] = None
+    try:
+        tid, entries = session.submit(head, packed, 1, pb.KIND_CREATE, number)
+        with session.blocked():
+            session.wait_until(lambda: session._answers[number] is not None)
+        found = session._answers[number]
+    finally:
+        del session._answers[number]
+    if found.HasField("error"):
+        for entry in entries:
+            session.entries.pop(entry.id, None)
+        from weft import _errors
+
+        raise _errors.from_envelope(found.error, session.loads)
+    if found.actor != tid:  # an older one: nothing was created
+        for entry in entries:
+            session.entries.pop(entry.id, None)
+        entries = []
+    return tid, entries, found
 
 
 class HandleInfo:
@@ -439,7 +452,7 @@ class ActorMethod:
 
     def options(self, **options: Any) -> ActorMethod:
         _options.check("method", options)
-        other = ActorMethod.__new__(ActorMethod)
+        other = type(self).__new__(type(self))
         other._session, other._actor, other._info, other._name = self._session, self._actor, self._info, self._name
         other._options, other._bound = {**self._options, **options}, None
         return other
@@ -451,7 +464,7 @@ class ActorMethod:
         if bound is None or bound[3] is not running:
             bound = self._bound = self._bind(running)
         head, returns, streams, _, window = bound
-        packed, _keep = pack(session, args, kwargs)
+        packed, _keep = self._pack(args, kwargs)
         tid, entries = session.submit(head, packed, returns)
         if streams:
             return ObjectRefGenerator(session, tid, window)
@@ -466,14 +479,20 @@ class ActorMethod:
         handle = ActorHandle(self._session, self._actor, self._info, 0)
         return dag.method_node(handle, self._name, args, kwargs, self._options)
 
+    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+        return pack(self._session, args, kwargs)
+
+    def _template(self, **fields: Any) -> Any:
+        return pb.Template(language="python", function=self._name, **fields)
+
     def _bind(self, running: Any) -> Any:
         options = self._options
         returns = options.get("num_returns")
         returns = 1 if returns is None else returns
         streams = returns in ("streaming", "dynamic")
         retries = options.get("max_task_retries")
-        t = pb.Template(
-            kind=METHOD, language="python", function=self._name, name=f"{self._info.class_name}.{self._name}", returns=0 if streams else returns,
+        t = self._template(
+            kind=METHOD, name=f"{self._info.class_name}.{self._name}", returns=0 if streams else returns,
             stream=streams, max_retries=self._info.retries if retries is None else retries, retry_errors=bool(options.get("retry_exceptions")),
             window_items=_window(options),
         )  # fmt: skip

@@ -532,7 +532,10 @@ class Session:
 
     def put(self, value: Any) -> Entry:
         """Makes value an object."""
-        encoded = _values.encode(value)
+        return self.put_encoded(_values.encode(value))
+
+    def put_encoded(self, encoded: _values.Encoded) -> Entry:
+        """Makes an encoded value an object."""
         tid = self.new_id()
         entry = Entry(tid + b"\0\0\0\0", THERE, 1)
         seq = int.from_bytes(tid[8:], "big")

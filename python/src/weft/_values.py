@@ -49,6 +49,22 @@ class Encoded(NamedTuple):
             room[at : at + view.nbytes] = view
 
 
+class NotPortable(TypeError):
+    """A value that programs of other languages could not read."""
+
+
+class Portable:
+    """A value that is to be encoded for programs of every language."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        raise NotPortable("weft.portable(value) is for what a task returns or put() stores, alone: inside another value it is pickled")
+
+
 class _Found(threading.local):
     """References met while this thread pickles."""
 
@@ -131,6 +147,10 @@ def encode(value: Any) -> Encoded:
         return Encoded(PICKLE, len(data), [(0, data)], b"")
     if kind is bytes and len(value) >= 1024:
         return Encoded(RAW, len(value), [(0, value)], b"")
+    if kind is Portable:
+        from weft import _portable
+
+        return _portable.encode(value.value)
     buffers: list[pickle.PickleBuffer] = []
     before, found.refs = found.refs, []
     try:
@@ -169,10 +189,10 @@ def decode(tag: int, data: Any) -> Any:
         return bytes(data)
     if tag == NONE:
         return None
-    if tag == CBOR:
-        import cbor2
+    if tag in (CBOR, PROTO, ARROW):
+        from weft import _portable
 
-        return cbor2.loads(bytes(data))
+        return _portable.decode(tag, data)
     raise TypeError(f"a value with the encoding {tag} cannot be read in Python")
 
 

@@ -20,7 +20,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator, Optional
 
-from weft import _environment, _errors, _state, _values
+from weft import _environment, _errors, _portable, _state, _values
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Slot, is_async
@@ -274,6 +274,8 @@ class Worker:
 
     def _arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
         sent = job.execute.args
+        if job.template.portable:
+            return tuple([self._list(a) if a.list else self._argument(a) for a in sent]), {}
         if not sent:
             return (), {}
         packed = self._argument(sent[0])
@@ -286,11 +288,16 @@ class Worker:
         return args, kwargs
 
     def _argument(self, a: Any) -> Any:
-        value = a.value
+        return self._value(a.value, a.object)
+
+    def _list(self, a: Any) -> list[Any]:
+        return [self._value(v, a.objects[20 * i : 20 * i + 20]) for i, v in enumerate(a.values)]
+
+    def _value(self, value: Any, of: bytes) -> Any:
         if value.HasField("error"):
             raise _errors.from_envelope(value.error, self.session.loads)
         if value.HasField("at"):
-            oid = bytes(a.object)
+            oid = bytes(of)
             view = self.session.slabs.view(value.at, value.size or value.at.size, lambda: self.session._unpin(oid))
             return _values.decode(value.tag, view)
         return _values.decode(value.tag, value.data)
@@ -330,7 +337,7 @@ class Worker:
 
     def _encode(self, job: Job, value: Any, into: Any) -> int:
         """Encodes a value; returns the reservation that it lies in, or 0."""
-        encoded = _values.encode(value)
+        encoded = _portable.encode(value) if job.template.portable else _values.encode(value)
         into.tag, into.size, into.refs = encoded.tag, encoded.size, encoded.refs
         if encoded.size <= self.session.info.inline_limit:
             into.data = encoded.data()
@@ -380,6 +387,10 @@ class Worker:
         name = job.template.name or job.template.function
         if isinstance(error, ex.TaskCancelledError):
             return pb.Error(code=_errors.CANCELLED, op=name, message=str(error), place=self.place)
+        if isinstance(error, _values.NotPortable) and job.template.portable:
+            return pb.Error(code=_errors.ENCODE, op=name, message=str(error), place=self.place)
+        if isinstance(error, _NotFound):
+            return pb.Error(code=_errors.NOT_REGISTERED, op=name, message=str(error), place=self.place, hint=error.hint)
         return _errors.to_envelope(error, name, self.place, _values.dumps)
 
     @contextlib.contextmanager
@@ -469,13 +480,29 @@ def _several(value: Any, n: int, name: str) -> list[Any]:
     return values
 
 
+class _NotFound(Exception):
+    """There is no function of the name that a program of another language gave."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 def _by_name(name: str) -> Any:
     """What "module:qualified.name" names."""
     import importlib
 
     module, _, path = name.partition(":")
-    found: Any = importlib.import_module(module)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise _NotFound(f"there is no module {module!r}", f"it is looked for in {sys.path}; PYTHONPATH adds to that") from None
     for part in path.split("."):
+        if not hasattr(found, part):
+            public = ", ".join(n for n in dir(found) if not n.startswith("_"))
+            raise _NotFound(f"{module!r} has no {path!r}", f"it has {public[:500] or 'nothing'}")
         found = getattr(found, part)
     return getattr(found, "_function", None) or getattr(found, "__ray_actor_class__", found)
 

@@ -198,7 +198,7 @@ class ActorHandleNotFoundError(ValueError, RayError):
 
 
 class CrossLanguageError(RayError):
-    """A function of another language failed."""
+    """There is no such function in another language's program, or a value cannot be read there."""
 
 
 class AsyncioActorExit(RayError):

@@ -467,7 +467,7 @@ type Job struct {
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // of the program
 	Namespace     string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Python        string                 `protobuf:"bytes,4,opt,name=python,proto3" json:"python,omitempty"` // the interpreter; empty: the workers are the driver's program
+	Python        string                 `protobuf:"bytes,4,opt,name=python,proto3" json:"python,omitempty"` // the interpreter of its Python workers
 	Metadata      map[string]string      `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Home          []byte                 `protobuf:"bytes,6,opt,name=home,proto3" json:"home,omitempty"` // the node of the driver
 	unknownFields protoimpl.UnknownFields

@@ -265,6 +265,7 @@ type Hello struct {
 	Entrypoint    string                 `protobuf:"bytes,8,opt,name=entrypoint,proto3" json:"entrypoint,omitempty"` // what starts this session's workers
 	Registry      uint64                 `protobuf:"varint,9,opt,name=registry,proto3" json:"registry,omitempty"`    // hash of the registered names and types
 	Metadata      map[string]string      `protobuf:"bytes,10,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Programs      map[string]string      `protobuf:"bytes,11,rep,name=programs,proto3" json:"programs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what starts workers of other languages than its own, by language
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,6 +366,13 @@ func (x *Hello) GetRegistry() uint64 {
 func (x *Hello) GetMetadata() map[string]string {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Hello) GetPrograms() map[string]string {
+	if x != nil {
+		return x.Programs
 	}
 	return nil
 }
@@ -966,7 +974,7 @@ type Template struct {
 	Id             uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`     // chosen by the session
 	Kind           uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"` // spec.Kind
 	Function       string                 `protobuf:"bytes,3,opt,name=function,proto3" json:"function,omitempty"`
-	Sig            uint64                 `protobuf:"varint,4,opt,name=sig,proto3" json:"sig,omitempty"`
+	Sig            uint64                 `protobuf:"varint,4,opt,name=sig,proto3" json:"sig,omitempty"` // hash of the types; 0: the caller does not know them
 	Name           string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
 	Returns        uint32                 `protobuf:"varint,6,opt,name=returns,proto3" json:"returns,omitempty"`
 	Stream         bool                   `protobuf:"varint,7,opt,name=stream,proto3" json:"stream,omitempty"`
@@ -988,8 +996,12 @@ type Template struct {
 	Code           []byte                 `protobuf:"bytes,24,opt,name=code,proto3" json:"code,omitempty"`                               // hash of the Blob that the function is in; empty: it is found by its name
 	RuntimeEnv     string                 `protobuf:"bytes,25,opt,name=runtime_env,json=runtimeEnv,proto3" json:"runtime_env,omitempty"` // JSON, canonical: all that the worker's process needs; empty is nothing
 	MaxCalls       uint32                 `protobuf:"varint,26,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`      // a worker process leaves after that many; 0 is unlimited
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of a Python function: the caller is of another language. Each Arg is one
+	// argument, and results are encoded so that every language reads them. Go's
+	// functions are called so by everybody.
+	Portable      bool `protobuf:"varint,27,opt,name=portable,proto3" json:"portable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Template) Reset() {
@@ -1195,6 +1207,13 @@ func (x *Template) GetMaxCalls() uint32 {
 		return x.MaxCalls
 	}
 	return 0
+}
+
+func (x *Template) GetPortable() bool {
+	if x != nil {
+		return x.Portable
+	}
+	return false
 }
 
 type Term struct {
@@ -2143,6 +2162,7 @@ type Lookup struct {
 	Request       uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
 	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Actor         []byte                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"` // what is known of it, instead of a name's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2196,6 +2216,13 @@ func (x *Lookup) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *Lookup) GetActor() []byte {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
 }
 
 type Found struct {
@@ -3702,7 +3729,7 @@ var File_session_v1_session_proto protoreflect.FileDescriptor
 
 const file_session_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x18session/v1/session.proto\x12\x0fweft.session.v1\x1a3github.com/planetscale/vtprotobuf/vtproto/ext.proto\"\xe6\x02\n" +
+	"\x18session/v1/session.proto\x12\x0fweft.session.v1\x1a3github.com/planetscale/vtprotobuf/vtproto/ext.proto\"\xe5\x03\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1a\n" +
@@ -3716,8 +3743,12 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"entrypoint\x12\x1a\n" +
 	"\bregistry\x18\t \x01(\x04R\bregistry\x12@\n" +
 	"\bmetadata\x18\n" +
-	" \x03(\v2$.weft.session.v1.Hello.MetadataEntryR\bmetadata\x1a;\n" +
+	" \x03(\v2$.weft.session.v1.Hello.MetadataEntryR\bmetadata\x12@\n" +
+	"\bprograms\x18\v \x03(\v2$.weft.session.v1.Hello.ProgramsEntryR\bprograms\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
+	"\rProgramsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\x04\n" +
 	"\aWelcome\x12\x18\n" +
@@ -3774,7 +3805,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04Slab\x12\x12\n" +
 	"\x04slab\x18\x01 \x01(\rR\x04slab\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1a\n" +
-	"\bwritable\x18\x03 \x01(\bR\bwritable\"\xfd\x06\n" +
+	"\bwritable\x18\x03 \x01(\bR\bwritable\"\x99\a\n" +
 	"\bTemplate\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x1a\n" +
@@ -3803,7 +3834,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04code\x18\x18 \x01(\fR\x04code\x12\x1f\n" +
 	"\vruntime_env\x18\x19 \x01(\tR\n" +
 	"runtimeEnv\x12\x1b\n" +
-	"\tmax_calls\x18\x1a \x01(\rR\bmaxCalls\x1a<\n" +
+	"\tmax_calls\x18\x1a \x01(\rR\bmaxCalls\x12\x1a\n" +
+	"\bportable\x18\x1b \x01(\bR\bportable\x1a<\n" +
 	"\x0eResourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x12R\x05value:\x028\x01J\x04\b\x16\x10\x17\"B\n" +
@@ -3881,11 +3913,12 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04Kill\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\fR\x05actor\x12\x1d\n" +
 	"\n" +
-	"no_restart\x18\x02 \x01(\bR\tnoRestart\"T\n" +
+	"no_restart\x18\x02 \x01(\bR\tnoRestart\"j\n" +
 	"\x06Lookup\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"\xab\x01\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\fR\x05actor\"\xab\x01\n" +
 	"\x05Found\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\fR\x05actor\x12\x14\n" +
@@ -4076,7 +4109,7 @@ func file_session_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_session_v1_session_proto_goTypes = []any{
 	(Kind)(0),             // 0: weft.session.v1.Kind
 	(*Hello)(nil),         // 1: weft.session.v1.Hello
@@ -4127,47 +4160,49 @@ var file_session_v1_session_proto_goTypes = []any{
 	(*Query)(nil),         // 46: weft.session.v1.Query
 	(*Answer)(nil),        // 47: weft.session.v1.Answer
 	nil,                   // 48: weft.session.v1.Hello.MetadataEntry
-	nil,                   // 49: weft.session.v1.Welcome.MetadataEntry
-	nil,                   // 50: weft.session.v1.Template.ResourcesEntry
-	nil,                   // 51: weft.session.v1.ActorTemplate.GroupsEntry
-	nil,                   // 52: weft.session.v1.Bundle.ResourcesEntry
+	nil,                   // 49: weft.session.v1.Hello.ProgramsEntry
+	nil,                   // 50: weft.session.v1.Welcome.MetadataEntry
+	nil,                   // 51: weft.session.v1.Template.ResourcesEntry
+	nil,                   // 52: weft.session.v1.ActorTemplate.GroupsEntry
+	nil,                   // 53: weft.session.v1.Bundle.ResourcesEntry
 }
 var file_session_v1_session_proto_depIdxs = []int32{
 	48, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
-	49, // 1: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
-	5,  // 2: weft.session.v1.Goodbye.error:type_name -> weft.session.v1.Error
-	6,  // 3: weft.session.v1.Error.cause:type_name -> weft.session.v1.Value
-	7,  // 4: weft.session.v1.Value.at:type_name -> weft.session.v1.Location
-	5,  // 5: weft.session.v1.Value.error:type_name -> weft.session.v1.Error
-	50, // 6: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
-	10, // 7: weft.session.v1.Template.selector:type_name -> weft.session.v1.Term
-	11, // 8: weft.session.v1.Template.actor:type_name -> weft.session.v1.ActorTemplate
-	51, // 9: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
-	6,  // 10: weft.session.v1.Arg.value:type_name -> weft.session.v1.Value
-	6,  // 11: weft.session.v1.Arg.values:type_name -> weft.session.v1.Value
-	12, // 12: weft.session.v1.Submit.args:type_name -> weft.session.v1.Arg
-	6,  // 13: weft.session.v1.Put.value:type_name -> weft.session.v1.Value
-	7,  // 14: weft.session.v1.Reserved.at:type_name -> weft.session.v1.Location
-	5,  // 15: weft.session.v1.Reserved.error:type_name -> weft.session.v1.Error
-	6,  // 16: weft.session.v1.ObjectValue.value:type_name -> weft.session.v1.Value
-	5,  // 17: weft.session.v1.Found.error:type_name -> weft.session.v1.Error
-	27, // 18: weft.session.v1.Group.bundles:type_name -> weft.session.v1.Bundle
-	52, // 19: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
-	10, // 20: weft.session.v1.Bundle.selector:type_name -> weft.session.v1.Term
-	5,  // 21: weft.session.v1.Grouped.error:type_name -> weft.session.v1.Error
-	6,  // 22: weft.session.v1.Item.value:type_name -> weft.session.v1.Value
-	5,  // 23: weft.session.v1.StreamEnd.error:type_name -> weft.session.v1.Error
-	9,  // 24: weft.session.v1.Execute.template:type_name -> weft.session.v1.Template
-	12, // 25: weft.session.v1.Execute.args:type_name -> weft.session.v1.Arg
-	6,  // 26: weft.session.v1.Result.returns:type_name -> weft.session.v1.Value
-	5,  // 27: weft.session.v1.Result.error:type_name -> weft.session.v1.Error
-	5,  // 28: weft.session.v1.Fetched.error:type_name -> weft.session.v1.Error
-	5,  // 29: weft.session.v1.Answer.error:type_name -> weft.session.v1.Error
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	49, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
+	50, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
+	5,  // 3: weft.session.v1.Goodbye.error:type_name -> weft.session.v1.Error
+	6,  // 4: weft.session.v1.Error.cause:type_name -> weft.session.v1.Value
+	7,  // 5: weft.session.v1.Value.at:type_name -> weft.session.v1.Location
+	5,  // 6: weft.session.v1.Value.error:type_name -> weft.session.v1.Error
+	51, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
+	10, // 8: weft.session.v1.Template.selector:type_name -> weft.session.v1.Term
+	11, // 9: weft.session.v1.Template.actor:type_name -> weft.session.v1.ActorTemplate
+	52, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
+	6,  // 11: weft.session.v1.Arg.value:type_name -> weft.session.v1.Value
+	6,  // 12: weft.session.v1.Arg.values:type_name -> weft.session.v1.Value
+	12, // 13: weft.session.v1.Submit.args:type_name -> weft.session.v1.Arg
+	6,  // 14: weft.session.v1.Put.value:type_name -> weft.session.v1.Value
+	7,  // 15: weft.session.v1.Reserved.at:type_name -> weft.session.v1.Location
+	5,  // 16: weft.session.v1.Reserved.error:type_name -> weft.session.v1.Error
+	6,  // 17: weft.session.v1.ObjectValue.value:type_name -> weft.session.v1.Value
+	5,  // 18: weft.session.v1.Found.error:type_name -> weft.session.v1.Error
+	27, // 19: weft.session.v1.Group.bundles:type_name -> weft.session.v1.Bundle
+	53, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
+	10, // 21: weft.session.v1.Bundle.selector:type_name -> weft.session.v1.Term
+	5,  // 22: weft.session.v1.Grouped.error:type_name -> weft.session.v1.Error
+	6,  // 23: weft.session.v1.Item.value:type_name -> weft.session.v1.Value
+	5,  // 24: weft.session.v1.StreamEnd.error:type_name -> weft.session.v1.Error
+	9,  // 25: weft.session.v1.Execute.template:type_name -> weft.session.v1.Template
+	12, // 26: weft.session.v1.Execute.args:type_name -> weft.session.v1.Arg
+	6,  // 27: weft.session.v1.Result.returns:type_name -> weft.session.v1.Value
+	5,  // 28: weft.session.v1.Result.error:type_name -> weft.session.v1.Error
+	5,  // 29: weft.session.v1.Fetched.error:type_name -> weft.session.v1.Error
+	5,  // 30: weft.session.v1.Answer.error:type_name -> weft.session.v1.Error
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_session_v1_session_proto_init() }
@@ -4181,7 +4216,7 @@ func file_session_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_v1_session_proto_rawDesc), len(file_session_v1_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   52,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

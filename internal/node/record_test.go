@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -79,6 +80,7 @@ func TestSpillsAreRecorded(t *testing.T) {
 		}
 	}
 	s := n.Events().Stats()
+	runtime.KeepAlive(refs)
 	if s.Bytes[event.ObjectSpilled] < parts*part/2 || s.Kinds[event.ObjectSpilled] != uint64(s.Bytes[event.ObjectSpilled]/part) {
 		t.Errorf("spilled: %d events of %d bytes", s.Kinds[event.ObjectSpilled], s.Bytes[event.ObjectSpilled])
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,11 +48,23 @@ type fakeNode struct {
 	startIs error
 	closing chan struct{} // Close waits for it, if it is not nil
 	closed  bool
+
+	draining atomic.Bool
 }
 
 func (n *fakeNode) Start(context.Context) error { return n.startIs }
 func (n *fakeNode) State() state.Source         { return &n.Snapshot }
 func (n *fakeNode) Events() *event.Log          { return n.log }
+
+// Drain takes for ever if Close does.
+func (n *fakeNode) Drain(ctx context.Context) error {
+	n.draining.Store(true)
+	if n.closing == nil {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 func (n *fakeNode) Close(ctx context.Context) error {
 	n.closed = true
@@ -278,24 +291,38 @@ func TestStartJSON(t *testing.T) {
 	}
 }
 
-// The first signal ends a node tidily, the second at once.
+// The first signal or stop lets tasks end, the second ends the node at once.
 func TestSecondSignal(t *testing.T) {
 	for name, urge := range map[string]func(*shell){
-		"signal": func(s *shell) { s.signals <- os.Interrupt; s.signals <- os.Interrupt },
-		"stop":   func(s *shell) { s.run("stop"); s.run("stop", "--force") },
+		"signal":         func(s *shell) { s.signals <- os.Interrupt; s.signals <- os.Interrupt },
+		"stop":           func(s *shell) { s.run("stop"); s.run("stop") },
+		"stop and --now": func(s *shell) { s.run("stop", "--grace", "1h"); s.run("stop", "--now") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newShell(t)
 			s.node.closing = make(chan struct{}) // nobody closes it
 			r := s.start(t)
 			urge(s)
-			if name == "stop" { // the API has ended with the first one
-				s.signals <- os.Interrupt
-			}
-			if status := r.end(t); status != exitOK {
-				t.Errorf("status %d: %s", status, r.errs)
+			if status := r.end(t); status != exitOK || !s.node.draining.Load() {
+				t.Errorf("status %d, draining %v: %s", status, s.node.draining.Load(), r.errs)
 			}
 		})
+	}
+}
+
+// With --now, and at the end of --grace, tasks are not waited for.
+func TestStopOfWhatDoesNotEnd(t *testing.T) {
+	for _, flag := range []string{"--now", "--grace=1ms"} {
+		s := newShell(t)
+		s.node.closing = make(chan struct{})
+		r := s.start(t)
+		s.want(t, "stop", flag)
+		if flag != "--now" {
+			close(s.node.closing) // no task runs on, at least
+		}
+		if status := r.end(t); status != exitOK || s.node.draining.Load() != (flag != "--now") {
+			t.Errorf("%s: status %d, draining %v: %s", flag, status, s.node.draining.Load(), r.errs)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 // daemon is what `weft start` needs of a node.
 type daemon interface {
 	Start(ctx context.Context) error
+	Drain(ctx context.Context) error
 	Close(ctx context.Context) error
 	State() state.Source
 	Events() *event.Log

@@ -268,7 +268,7 @@ func TestStopForceKills(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := m.run("stop", "--timeout", "100ms"); code != exitFailure || !strings.Contains(errs, "has not ended") || !strings.Contains(errs, "stop --force") {
+	if code, _, errs := m.run("stop", "--now", "--timeout", "100ms"); code != exitFailure || !strings.Contains(errs, "has not ended") || !strings.Contains(errs, "stop --force") {
 		t.Errorf("stop of a hanging node: %d %s", code, errs)
 	}
 	if out := m.want(t, "stop", "--force", "--timeout", "100ms"); out != "stopped\n" {

@@ -21,8 +21,12 @@ import (
 	"github.com/weftrun/weft/internal/state/api"
 )
 
-// stopTimeout is how long a node may take to end before it is left behind.
-const stopTimeout = 10 * time.Second
+// stopTimeout is how long a node may take to end before it is left behind, once
+// nothing runs; defaultGrace is how long what runs may take before.
+const (
+	stopTimeout  = 10 * time.Second
+	defaultGrace = 30 * time.Second
+)
 
 // startFlags are the flags of `weft start`.
 type startFlags struct {
@@ -42,8 +46,8 @@ func (p *program) startCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "start",
 		Short: "Run a node",
-		Long: "Start runs a node in the foreground until Ctrl-C, `weft stop` or SIGTERM; a second Ctrl-C ends it at\n" +
-			"once. With --detach it returns as soon as the node is ready, and the node goes on.\n\n" +
+		Long: "Start runs a node in the foreground until Ctrl-C, `weft stop` or SIGTERM. What runs then may end, for up\n" +
+			"to 30 s; a second Ctrl-C ends the node at once. With --detach it returns as soon as the node is ready, and the node goes on.\n\n" +
 			"The node's files are in one directory, which only its user can enter: by default\n" +
 			"$XDG_RUNTIME_DIR/weft, or /tmp/weft-UID. There is one node in a directory.",
 		Example: "  weft start --detach\n  weft start --cpus 4 --store-bytes 2GiB --resources gpu_memory=24 --labels zone=a",
@@ -178,7 +182,7 @@ func (p *program) runNode(ctx context.Context, cfg node.Config, f *startFlags, r
 	if err := n.Start(ctx); err != nil {
 		return errors.Join(err, n.Close(ctx))
 	}
-	r := &running{program: p, node: n, stop: make(chan bool, 1)}
+	r := &running{program: p, node: n, stop: make(chan time.Duration, 1)}
 	if f.lifeFD >= 0 {
 		defer func() { _ = os.RemoveAll(cfg.Dir) }()
 		syscall.CloseOnExec(f.lifeFD) // it is no worker's
@@ -209,7 +213,7 @@ type running struct {
 	*program
 
 	node daemon
-	stop chan bool // by the API; true is at once
+	stop chan time.Duration // by the API: how long running tasks may take
 }
 
 // serve answers the API until the node is told to end, and ends it.
@@ -232,36 +236,58 @@ const lifeFlag = "life-fd"
 
 func (r *running) watchLife(life *os.File) {
 	_, _ = io.Copy(io.Discard, life)
-	r.askStop(true)
+	r.askStop(0)
 }
 
-// askStop takes the first wish to end, or a more urgent one.
-func (r *running) askStop(force bool) {
+// askStop takes a wish to end; after the first, one is as good as many.
+func (r *running) askStop(grace time.Duration) {
 	select {
-	case r.stop <- force:
+	case r.stop <- grace:
 	default:
 	}
 }
 
 // wait returns when the node has ended.
 func (r *running) wait(ctx context.Context, serving chan error) error {
-	force := false
+	grace := defaultGrace
 	select {
-	case force = <-r.stop:
+	case grace = <-r.stop:
 	case <-r.signals:
 	case <-ctx.Done():
 	case err := <-serving: // nobody could look at the node or end it any more
 		serving <- nil
 		return errors.Join(fmt.Errorf("the API has ended: %w", err), r.close(true))
 	}
-	return r.close(force)
+	return r.close(grace == 0 || r.drain(grace))
+}
+
+// drain lets what runs end, within grace, or until somebody asks a second time:
+// then it reports true.
+func (r *running) drain(grace time.Duration) (urgent bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_ = r.node.Drain(ctx) // what does not end in time is ended
+	}()
+	select {
+	case <-drained:
+	case <-r.signals:
+		urgent = true
+	case <-r.stop:
+		urgent = true
+	}
+	cancel()
+	<-drained
+	return urgent
 }
 
 // close ends the node: tidily within a time, or at once.
-func (r *running) close(force bool) error {
+func (r *running) close(now bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	if force {
+	if now {
 		cancel()
 	}
 	closed := make(chan error, 1)
@@ -269,19 +295,15 @@ func (r *running) close(force bool) error {
 	for {
 		select {
 		case err := <-closed:
-			if force && errors.Is(err, context.Canceled) {
+			if now && errors.Is(err, context.Canceled) {
 				return nil
 			}
 			return err
 		case <-r.signals:
-			force = true
-			cancel()
-		case f := <-r.stop:
-			if f {
-				force = true
-				cancel()
-			}
+		case <-r.stop:
 		}
+		now = true
+		cancel()
 	}
 }
 

@@ -18,25 +18,41 @@ import (
 // forceAfter is how long a node may take to end at once before it is killed.
 const forceAfter = 3 * time.Second
 
+// stopFlags are the flags of `weft stop`.
+type stopFlags struct {
+	now, force bool
+	grace      time.Duration
+	timeout    time.Duration
+}
+
 func (p *program) stopCommand() *cobra.Command {
-	var force bool
-	var timeout time.Duration
+	var f stopFlags
 	c := &cobra.Command{
 		Use:   "stop",
 		Short: "End a node",
-		Long: "Stop ends a node: its sessions, tasks, actors and worker processes, and waits until it is gone.\n" +
-			"With --force the node takes no time over it, and one that does not answer is killed.",
-		Args: cobra.NoArgs,
+		Long: "Stop ends a node and waits until it is gone. The node takes no more work, lets the tasks that run end, for\n" +
+			"up to --grace, and then ends its sessions, actors and worker processes. With --now, or if it is asked a\n" +
+			"second time, it does not wait for tasks. With --force a node that does not answer is killed.",
+		Example: "  weft stop --grace 10m",
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return p.withClient(func(client *api.Client) error { return p.stopNode(c.Context(), client, force, timeout) })
+			if f.grace < 0 {
+				return usagef("--grace %v: want 0 or more", f.grace)
+			}
+			if f.now || f.force {
+				f.grace = 0
+			}
+			return p.withClient(func(client *api.Client) error { return p.stopNode(c.Context(), client, &f) })
 		},
 	}
-	c.Flags().BoolVar(&force, "force", false, "at once; kill a node that does not answer")
-	c.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait")
+	c.Flags().BoolVar(&f.now, "now", false, "do not wait for running tasks")
+	c.Flags().BoolVar(&f.force, "force", false, "likewise, and kill a node that does not answer")
+	c.Flags().DurationVar(&f.grace, "grace", defaultGrace, "how long running tasks may take to end")
+	c.Flags().DurationVar(&f.timeout, "timeout", 2*stopTimeout, "how long to wait for the node's end after that")
 	return c
 }
 
-func (p *program) stopNode(ctx context.Context, client *api.Client, force bool, timeout time.Duration) error {
+func (p *program) stopNode(ctx context.Context, client *api.Client, f *stopFlags) error {
 	address, err := p.apiAddress()
 	if err != nil {
 		return err
@@ -46,17 +62,17 @@ func (p *program) stopNode(ctx context.Context, client *api.Client, force bool, 
 		return err
 	}
 	defer server.close()
-	patience := timeout
-	if force {
-		patience = min(timeout, forceAfter)
+	patience := f.grace + f.timeout
+	if f.force {
+		patience = min(f.timeout, forceAfter)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err = client.Stop(ctx, force)
+	err = client.Stop(ctx, f.grace)
 	if err == nil {
 		err = server.waitEnd(ctx)
 	}
-	if err != nil && force && server.pidfd >= 0 {
+	if err != nil && f.force && server.pidfd >= 0 {
 		err = server.kill()
 	}
 	if err != nil {

@@ -195,9 +195,9 @@ func (n *Node) welcomeDriver(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, 
 	j := newJob(c, m)
 	n.lock()
 	defer n.unlock()
-	if n.closed {
+	if err := n.refusal(); err != nil {
 		j.close()
-		return nil, nil, errClosed()
+		return nil, nil, err
 	}
 	s := n.newSession()
 	rand.Read(s.job[:])

@@ -29,18 +29,20 @@ type Node struct {
 	start time.Time
 	total resource.Vector
 
-	store   *store.Store
-	server  *proto.Server
-	events  *event.Log
-	meta    *metadata
-	where   string          // this process, for errors
-	dir     string          // of the node's files
-	ctx     context.Context // ends with the node
-	cancel  context.CancelFunc
-	running sync.WaitGroup // goroutines that the node started
-	ending  sync.Once
-	quiet   chan struct{} // closed when nothing of the node is left
-	packs   atomic.Uint32 // numbers packs
+	store       *store.Store
+	server      *proto.Server
+	events      *event.Log
+	meta        *metadata
+	where       string          // this process, for errors
+	dir         string          // of the node's files
+	ctx         context.Context // ends with the node
+	cancel      context.CancelFunc
+	running     sync.WaitGroup // goroutines that the node started
+	ending      sync.Once
+	quiet       chan struct{}   // closed when nothing of the node is left
+	drained     context.Context // ends when nothing runs any more; nil before Drain
+	noteDrained context.CancelFunc
+	packs       atomic.Uint32 // numbers packs
 
 	gate gate // the session server's
 
@@ -114,6 +116,9 @@ func (n *Node) lock() {
 func (n *Node) unlock() {
 	n.settle()
 	n.armTimer()
+	if n.drained != nil && n.drained.Err() == nil {
+		n.noteIdle()
+	}
 	out := n.out
 	if out.empty() {
 		n.mu.Unlock()

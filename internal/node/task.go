@@ -119,6 +119,9 @@ func (n *Node) submit(t *task, ev *own.Event) error {
 	if t.stream != nil {
 		n.streams[t.id] = t.stream
 	}
+	if n.drained != nil {
+		n.turnAway(t)
+	}
 	if t.spec.Kind != spec.KindMethod {
 		return nil
 	}

@@ -163,7 +163,7 @@ func fillSlice(t *rapid.T, v reflect.Value, deep int) {
 type fakeNode struct {
 	state.Snapshot
 	log     *event.Log
-	stopped chan bool
+	stopped chan time.Duration
 }
 
 func (n *fakeNode) State() state.Source { return &n.Snapshot }
@@ -172,7 +172,7 @@ func (n *fakeNode) Events() *event.Log  { return n.log }
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func newFake() *fakeNode {
-	n := &fakeNode{log: event.New(event.Config{Start: start}), stopped: make(chan bool, 10)}
+	n := &fakeNode{log: event.New(event.Config{Start: start}), stopped: make(chan time.Duration, 10)}
 	n.Summary = state.Status{
 		Node: state.Node{
 			ID: "a102030405060708", State: state.NodeAlive, Version: "v1", Workers: 2, Running: 1, Total: map[string]float64{"CPU": 8}, Free: map[string]float64{"CPU": 7},
@@ -225,7 +225,7 @@ func serve(t *testing.T, l net.Listener, h http.Handler) {
 
 func serveFake(t *testing.T) (*fakeNode, *Client) {
 	n := newFake()
-	return n, serveUnix(t, Handler(n, func(force bool) { n.stopped <- force }))
+	return n, serveUnix(t, Handler(n, func(grace time.Duration) { n.stopped <- grace }))
 }
 
 // A client's answers are those of the node.
@@ -286,12 +286,12 @@ func TestClientErrors(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	n, c := serveFake(t)
-	for _, force := range []bool{false, true} {
-		if err := c.Stop(t.Context(), force); err != nil {
+	for _, grace := range []time.Duration{0, time.Minute} {
+		if err := c.Stop(t.Context(), grace); err != nil {
 			t.Fatal(err)
 		}
-		if got := <-n.stopped; got != force {
-			t.Errorf("force is %v, want %v", got, force)
+		if got := <-n.stopped; got != grace {
+			t.Errorf("grace is %v, want %v", got, grace)
 		}
 	}
 }

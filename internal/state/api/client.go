@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -122,9 +123,10 @@ func (c *Client) Why(ctx context.Context, id string) (*state.Reason, error) {
 	return &reason, nil
 }
 
-// Stop asks the node to end; force means not to wait for running tasks.
-func (c *Client) Stop(ctx context.Context, force bool) error {
-	_, err := c.service.Stop(ctx, connect.NewRequest(&apiv1.StopRequest{Force: force}))
+// Stop asks the node to end once running tasks have, or grace is over; zero is
+// at once. So is a second one.
+func (c *Client) Stop(ctx context.Context, grace time.Duration) error {
+	_, err := c.service.Stop(ctx, connect.NewRequest(&apiv1.StopRequest{Now: grace == 0, GraceNs: int64(grace)}))
 	return c.problem(err)
 }
 

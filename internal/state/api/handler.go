@@ -1,9 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -29,9 +31,13 @@ type Node interface {
 	Events() *event.Log
 }
 
+// defaultGrace is how long running tasks may take to end if nothing is said.
+const defaultGrace = 30 * time.Second
+
 // Handler returns the API of a node. stop is called, once for each request,
-// when a client asks for the node to end; it must not wait for that.
-func Handler(n Node, stop func(force bool)) http.Handler {
+// when a client asks for the node to end, with how long running tasks may take;
+// it must not wait for that.
+func Handler(n Node, stop func(grace time.Duration)) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(apiv1connect.NewNodeServiceHandler(&service{node: n, stop: stop}, connect.WithReadMaxBytes(maxRequest)))
 	mux.Handle("GET /metrics", metricsHandler(n))
@@ -42,7 +48,7 @@ func Handler(n Node, stop func(force bool)) http.Handler {
 // service implements the generated interface.
 type service struct {
 	node Node
-	stop func(force bool)
+	stop func(grace time.Duration)
 }
 
 var _ apiv1connect.NodeServiceHandler = (*service)(nil)
@@ -159,7 +165,11 @@ func eventsMessage(page []event.Entry, missed uint64, log *event.Log) *apiv1.Eve
 
 // Stop implements NodeService.
 func (s *service) Stop(_ context.Context, r *connect.Request[apiv1.StopRequest]) (*connect.Response[apiv1.StopResponse], error) {
-	s.stop(r.Msg.Force)
+	grace := cmp.Or(time.Duration(r.Msg.GraceNs), defaultGrace)
+	if r.Msg.Now || grace < 0 {
+		grace = 0
+	}
+	s.stop(grace)
 	return connect.NewResponse(&apiv1.StopResponse{}), nil
 }
 

@@ -2605,7 +2605,8 @@ func (x *Event) GetText() string {
 
 type StopRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Force         bool                   `protobuf:"varint,1,opt,name=force,proto3" json:"force,omitempty"` // do not wait for running tasks
+	Now           bool                   `protobuf:"varint,1,opt,name=now,proto3" json:"now,omitempty"`                        // do not wait for running tasks
+	GraceNs       int64                  `protobuf:"varint,2,opt,name=grace_ns,json=graceNs,proto3" json:"grace_ns,omitempty"` // how long to wait for them; 0 is 30 s
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2640,11 +2641,18 @@ func (*StopRequest) Descriptor() ([]byte, []int) {
 	return file_api_v1_api_proto_rawDescGZIP(), []int{29}
 }
 
-func (x *StopRequest) GetForce() bool {
+func (x *StopRequest) GetNow() bool {
 	if x != nil {
-		return x.Force
+		return x.Now
 	}
 	return false
+}
+
+func (x *StopRequest) GetGraceNs() int64 {
+	if x != nil {
+		return x.GraceNs
+	}
+	return 0
 }
 
 type StopResponse struct {
@@ -2942,9 +2950,10 @@ const file_api_v1_api_proto_rawDesc = "" +
 	"\tqueued_ns\x18\v \x01(\x03R\bqueuedNs\x12\x15\n" +
 	"\x06ran_ns\x18\f \x01(\x03R\x05ranNs\x12\x14\n" +
 	"\x05bytes\x18\r \x01(\x03R\x05bytes\x12\x12\n" +
-	"\x04text\x18\x0e \x01(\tR\x04text\"#\n" +
-	"\vStopRequest\x12\x14\n" +
-	"\x05force\x18\x01 \x01(\bR\x05force\"\x0e\n" +
+	"\x04text\x18\x0e \x01(\tR\x04text\":\n" +
+	"\vStopRequest\x12\x10\n" +
+	"\x03now\x18\x01 \x01(\bR\x03now\x12\x19\n" +
+	"\bgrace_ns\x18\x02 \x01(\x03R\agraceNs\"\x0e\n" +
 	"\fStopResponse2\xb8\x06\n" +
 	"\vNodeService\x12F\n" +
 	"\x06Status\x12\x1a.weft.api.v1.StatusRequest\x1a\x1b.weft.api.v1.StatusResponse\"\x03\x90\x02\x01\x12J\n" +

@@ -81,7 +81,8 @@ type NodeServiceClient interface {
 	Why(context.Context, *connect.Request[v1.WhyRequest]) (*connect.Response[v1.WhyResponse], error)
 	// Events sends what happened, oldest first, and with follow what happens.
 	Events(context.Context, *connect.Request[v1.EventsRequest]) (*connect.ServerStreamForClient[v1.EventsResponse], error)
-	// Stop ends the node. The answer comes before it has ended.
+	// Stop ends the node, once what runs has ended; a second one ends it at once.
+	// The answer comes before it has ended.
 	Stop(context.Context, *connect.Request[v1.StopRequest]) (*connect.Response[v1.StopResponse], error)
 }
 
@@ -259,7 +260,8 @@ type NodeServiceHandler interface {
 	Why(context.Context, *connect.Request[v1.WhyRequest]) (*connect.Response[v1.WhyResponse], error)
 	// Events sends what happened, oldest first, and with follow what happens.
 	Events(context.Context, *connect.Request[v1.EventsRequest], *connect.ServerStream[v1.EventsResponse]) error
-	// Stop ends the node. The answer comes before it has ended.
+	// Stop ends the node, once what runs has ended; a second one ends it at once.
+	// The answer comes before it has ended.
 	Stop(context.Context, *connect.Request[v1.StopRequest]) (*connect.Response[v1.StopResponse], error)
 }
 

@@ -228,7 +228,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("WEFT_BINARY", "")
-	if out := m.want(t, "run", "--ray", program, "--its", "own"); out != "-m weft --ray "+program+" --its own "+self+"\n" {
+	if out := m.want(t, "run", "--ray", program, "--its", "own"); out != "-m weft._run --ray "+program+" --its own "+self+"\n" {
 		t.Errorf("it ran %q", out)
 	}
 	if code, _, errs := m.run("run", "nothing.py"); code != exitUsage || !strings.Contains(errs, "no program nothing.py") {

@@ -22,7 +22,7 @@ func (p *program) runCommand() *cobra.Command {
 		Short: "Run a Python program",
 		Long: "Run replaces itself by Python, which runs the program. With --ray the program's `import ray` is Weft,\n" +
 			"in its workers too. The interpreter is that of $" + pythonVariable + ", of .venv in this folder, or python3; it must\n" +
-			"have the package weft: `make python` makes such a .venv.",
+			"have the package weft (`pip install ./python`, or `make python` for such a .venv).",
 		Example: "  weft run program.py\n  weft run --ray program-of-ray.py --its-own flags",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -43,7 +43,7 @@ func runPython(asRay bool, args []string) error {
 	if err != nil {
 		return err
 	}
-	line := []string{python, "-m", "weft"}
+	line := []string{python, "-m", "weft._run"}
 	if asRay {
 		line = append(line, "--ray")
 	}

@@ -1,27 +1,8 @@
-"""Runs a program: ``python -m weft [--ray] program.py …``. With --ray its ``import ray`` is Weft."""
+"""``python -m weft …`` is the command ``weft …``."""
 
-from __future__ import annotations
-
-import os
-import runpy
 import sys
 
-
-def main() -> int:
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["--ray"]:
-        from weft import _ray
-
-        _ray.install()
-        arguments = arguments[1:]
-    if not arguments:
-        print("usage: python -m weft [--ray] PROGRAM.py [ARGUMENT…]", file=sys.stderr)
-        return 2
-    sys.argv = arguments
-    sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
-    runpy.run_path(arguments[0], run_name="__main__")
-    return 0
-
+from _weft import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,16 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
+import _weft
 from weft import exceptions as ex
-
-
-def binary() -> str:
-    """The path of the program ``weft``: WEFT_BINARY, or the package's, or the repository's, or that in PATH."""
-    here = Path(__file__).resolve().parent
-    for found in (os.environ.get("WEFT_BINARY"), here / "_bin" / "weft", here.parents[2] / "bin" / "weft", shutil.which("weft")):
-        if found and os.access(found, os.X_OK):
-            return str(found)
-    raise ex.RaySystemError("there is no program weft; `make build` makes bin/weft, or WEFT_BINARY says where it is")
 
 
 class Node:
@@ -30,7 +22,7 @@ class Node:
         self.dir = tempfile.mkdtemp(prefix="weft-")
         self._life, theirs = socket.socketpair()
         ready, said = socket.socketpair()
-        arguments = [binary(), "start", "--dir", self.dir, f"--life-fd={theirs.fileno()}", f"--ready-fd={said.fileno()}", *flags]
+        arguments = [_binary(), "start", "--dir", self.dir, f"--life-fd={theirs.fileno()}", f"--ready-fd={said.fileno()}", *flags]
         with theirs, said:
             self.process = subprocess.Popen(
                 arguments, pass_fds=(theirs.fileno(), said.fileno()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -51,6 +43,13 @@ class Node:
         self._life.close()
         self.process.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def _binary() -> str:
+    try:
+        return _weft.find()
+    except FileNotFoundError as error:
+        raise ex.RaySystemError(str(error)) from None
 
 
 def _path() -> str:

@@ -1,15 +1,22 @@
-"""Makes ``import ray`` the modules of Weft: the same objects, under a second name."""
+"""Makes ``import ray`` the modules of Weft: the same objects, under a second name.
+
+With WEFT_RAY_OVERLAY=1, and where genuine Ray is installed too, a module that Weft does not have is Ray's own, running on Weft's
+Core. That goes as far as Ray's Python does: a module of its that is compiled is not loaded, and neither is one that needs it.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Optional
+
+OVERLAY = "WEFT_RAY_OVERLAY"
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -18,10 +25,12 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name: str, path: Optional[Sequence[str]], target: Optional[ModuleType] = None) -> Optional[importlib.machinery.ModuleSpec]:
         if name != "ray" and not name.startswith("ray."):
             return None
+        if os.environ.get(OVERLAY) and not _is_ours(_ours(name)):
+            return _genuine(name)
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        weft = "weft" + spec.name[len("ray") :]
+        weft = _ours(spec.name)
         try:
             module = importlib.import_module(weft)
         except ModuleNotFoundError as error:
@@ -33,6 +42,33 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = sys.modules[module.__name__].__spec__ = self._spec  # import has put ray's there
+
+
+def _ours(name: str) -> str:
+    return "weft" + name[len("ray") :]
+
+
+def _is_ours(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # nor what it would be in
+        return False
+
+
+def _genuine(name: str) -> importlib.machinery.ModuleSpec:
+    """Where genuine Ray has a module that is Python."""
+    parts = name.split(".")
+    for folder in sys.path:
+        root = os.path.join(folder or os.getcwd(), "ray")
+        if not os.path.isdir(os.path.join(root, "_private")):  # every version has that, and ray-shim has not
+            continue
+        spec = importlib.machinery.PathFinder.find_spec(name, [os.path.join(root, *parts[1:-1])])
+        if spec is None:
+            raise ModuleNotFoundError(f"neither Weft nor the Ray in {root} has a module {name!r}", name=name)
+        if isinstance(spec.loader, importlib.machinery.ExtensionFileLoader):
+            raise ModuleNotFoundError(f"{name!r} is a compiled part of Ray, which does not run on Weft", name=name)
+        return spec
+    raise ModuleNotFoundError(f"Weft has no module for {name!r}, and there is no genuine Ray in sys.path for {OVERLAY} to take it from", name=name)
 
 
 def install() -> None:

@@ -539,7 +539,7 @@ def test_the_name_of_ray(tmp_path, ray):
         "import ray, weft\nfrom ray.util import ActorPool\nimport ray.exceptions\nassert ray is weft\n"
         "@ray.remote\ndef f():\n    import ray, weft\n    return ray is weft\nprint(ray.get(f.remote()))\n"
     )
-    out = subprocess.run([sys.executable, "-m", "weft", "--ray", str(path)], capture_output=True, text=True)
+    out = subprocess.run([sys.executable, "-m", "weft", "run", "--ray", str(path)], capture_output=True, text=True)
     assert (out.stdout, out.returncode) == ("True\n", 0), out.stderr
 
 

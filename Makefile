@@ -88,8 +88,8 @@ lint: ## check style, generated code, go.mod, and that arm64 compiles
 	$(TOOL) golangci-lint run $(PKGS)
 	cd $(TOOLS) && $(GO) tool golangci-lint run --config ../.golangci.yml ./...
 ifneq ($(wildcard $(VENV)),)
-	.venv/bin/ruff check --config python/pyproject.toml python bench
-	.venv/bin/ruff format --config python/pyproject.toml --check python bench
+	.venv/bin/ruff check --config python/pyproject.toml python bench examples
+	.venv/bin/ruff format --config python/pyproject.toml --check python bench examples
 	cd python && ../.venv/bin/mypy src
 endif
 

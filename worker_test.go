@@ -282,3 +282,14 @@ func TestSharedWorkerDiesWithActors(t *testing.T) {
 		isCode(t, err, weft.ActorUnavailable)
 	}
 }
+
+var pyNowhere = weft.PyTask0[int]("nowhere", "f")
+
+// Where there is no Python, a call of a Python function says what to install.
+func TestNoPython(t *testing.T) {
+	t.Setenv("WEFT_PYTHON", "/nonexistent/python")
+	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
+		_, err := pyNowhere.Call(c.Context())
+		isCode(t, err, weft.SetupFailed, "nowhere.f", "/nonexistent/python", "pip install weft", "weft.Python")
+	})
+}

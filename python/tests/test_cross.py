@@ -104,3 +104,23 @@ def test_portable_protobuf():
     encoded = _portable.encode(message)
     assert encoded.tag == _values.PROTO
     assert _values.decode(encoded.tag, encoded.data()).to(Struct) == message
+
+
+DIGITS = """
+import digits, sys, weft
+weft.init(num_cpus=2, go_program=sys.argv[1])
+grid = [digits.Config(h, 0.1, 0.0, 32, Epochs=e) for h, e in ((2, 2), (2, 2), (24, 10), (24, 8))]
+assert digits.run(grid, folds=3, workers=2, go=True) > digits.WANTED
+weft.shutdown()
+"""
+
+
+def test_digits_in_both_languages(tmp_path):
+    """The example's sweep, half of it trained by Go: the larger networks win, whoever trained them."""
+    folder = CROSS.parents[2] / "examples" / "digits"
+    program = str(tmp_path / "digits")
+    subprocess.run(["go", "build", "-o", program, "."], cwd=folder, check=True)
+    said = run(sys.executable, "-c", DIGITS, program, PYTHONPATH=f"{folder}{os.pathsep}{os.environ['PYTHONPATH']}").splitlines()
+    assert said[0] == "1437 digits to learn from, 360 held out", said
+    assert "hidden  24" in said[1] and "hidden  24" in said[2] and {said[1].split()[-1], said[2].split()[-1]} == {"Go", "Python"}, said
+    assert said[-1].startswith("trained hidden  24") and "held-out accuracy 0.9" in said[-1], said

@@ -33,6 +33,7 @@ type startFlags struct {
 	cpus                           float64
 	memory, storeBytes, queueBytes size
 	spillBytes                     size
+	environBytes                   size
 	resources, labels              []string
 	dir, socket, spillDir          string
 	logFormat, logLevel            string
@@ -74,6 +75,7 @@ func (p *program) startCommand() *cobra.Command {
 	flags.StringVar(&f.socket, "socket", "", "where programs connect (default: "+socketName+" in the directory)")
 	flags.StringVar(&f.spillDir, "spill-dir", "", "where objects go that memory has no room for (default: in the directory)")
 	flags.Var(&f.spillBytes, "spill-bytes", "how much of that disk they may take (default: no limit)")
+	flags.Var(&f.environBytes, "environment-bytes", "how much of runtime environments is kept on disk (default: 10GiB)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "of the node's log on stderr: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "run the node in the background")
@@ -88,7 +90,8 @@ func (p *program) startCommand() *cobra.Command {
 func (f *startFlags) config(p *program) (node.Config, error) {
 	cfg := node.Config{
 		Dir: f.dir, Socket: f.socket, SpillDir: f.spillDir, StoreBytes: int64(f.storeBytes), SpillBytes: int64(f.spillBytes),
-		QueueBytes: int64(f.queueBytes), MemoryLimit: int64(f.memory), Resources: map[string]float64{}, Labels: resource.Labels{}, Build: buildVersion(),
+		EnvironBytes: int64(f.environBytes),
+		QueueBytes:   int64(f.queueBytes), MemoryLimit: int64(f.memory), Resources: map[string]float64{}, Labels: resource.Labels{}, Build: buildVersion(),
 	}
 	err := errors.Join(
 		pairs("--resources", f.resources, func(name, value string) (err error) {

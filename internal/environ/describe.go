@@ -15,7 +15,31 @@ import (
 
 // Description is a runtime environment as a driver describes it.
 type Description struct {
-	EnvVars map[string]string `json:"env_vars"`
+	EnvVars    map[string]string `json:"env_vars"`
+	WorkingDir string            `json:"working_dir"` // URIs
+	PyModules  []string          `json:"py_modules"`
+	Pip        json.RawMessage   `json:"pip"`
+	Uv         json.RawMessage   `json:"uv"`
+	Executable string            `json:"py_executable"`
+	Config     struct {
+		Timeout float64 `json:"setup_timeout_seconds"` // 0 is DefaultTimeout, negative none
+	} `json:"config"`
+}
+
+// plain reports whether d has variables alone.
+func (d *Description) plain() bool {
+	return d.WorkingDir == "" && len(d.PyModules) == 0 && d.Pip == nil && d.Uv == nil && d.Executable == ""
+}
+
+// installers are the tools that d has packages for, of which a driver gives one.
+func (d *Description) installers() map[string]json.RawMessage {
+	all := map[string]json.RawMessage{}
+	for tool, options := range map[string]json.RawMessage{"pip": d.Pip, "uv": d.Uv} {
+		if options != nil {
+			all[tool] = options
+		}
+	}
+	return all
 }
 
 // Parse reads what a task says that it needs.

@@ -29,7 +29,7 @@ const Layers = `
 	id, spec < control < control/mem, control/etcd, control/controltest
 
 	# what processes need
-	spec, wire < environ
+	spec, wire, worker < environ
 
 	# what happened, and views of it
 	gen/*, id, spec < event < state

@@ -292,9 +292,13 @@ func (n *Node) failCall(e *actor.Effect) {
 func (n *Node) actorError(t *task, e *actor.Effect, dead bool) *wire.Error {
 	err := &wire.Error{Code: wire.ActorDied, Op: t.spec.Name, Actor: t.actor, Node: n.id, Message: causeText[e.Cause]}
 	if death := n.deaths[t.actor]; death != nil {
-		err.Stderr, err.Trace = death.Stderr, death.Trace
-		err.Message += ": " + death.Error()
-		err.Err = death
+		brief := *death
+		err.Stderr, err.Trace, brief.Stderr, brief.Trace = death.Stderr, death.Trace, "", "" // once is enough
+		err.Message += ": " + brief.Error()
+		err.Err = &brief
+		if death.Code == wire.SetupFailed {
+			err.Code = wire.SetupFailed
+		}
 	}
 	if !dead {
 		err.Code = wire.ActorUnavailable

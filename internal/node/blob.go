@@ -11,7 +11,7 @@ import (
 )
 
 // maxBlobBytes bounds what the blobs of a job may take together.
-const maxBlobBytes = 512 << 20
+const maxBlobBytes = 1 << 30
 
 // blobs are bytes that many tasks of a job need, by their SHA-256: code.
 type blobs struct {
@@ -28,7 +28,7 @@ func (b *blobs) add(m *sessionv1.Blob) (fresh bool, err error) {
 		return false, nil
 	}
 	if b.total+int64(len(m.Data)) > maxBlobBytes {
-		return false, &wire.Error{Code: wire.Invalid, Op: "blob", Message: fmt.Sprintf("the code of the job is more than %d MiB", maxBlobBytes>>20),
+		return false, &wire.Error{Code: wire.Invalid, Op: "blob", Message: fmt.Sprintf("code and files of the job are more than %d MiB", maxBlobBytes>>20),
 			Hint: "put large values that functions use into objects, and pass their refs"}
 	}
 	if b.data == nil {

@@ -31,6 +31,9 @@ type Config struct {
 	SpillBytes int64
 	// SpillDir is where; "" is a folder of Dir.
 	SpillDir string
+	// EnvironBytes is how much of runtime environments is kept on disk; 0 is 10
+	// GiB. Those in use are beyond it if need be.
+	EnvironBytes int64
 	// Job is the job of the embedded session; zero draws one.
 	Job id.Job
 	// Python is the interpreter of the embedded session's Python workers; "" is none.

@@ -126,6 +126,9 @@ func (n *Node) open() (err error) {
 	if err := n.publish(); err != nil {
 		return err
 	}
+	if err := n.openEnvirons(); err != nil {
+		return err
+	}
 	n.server, err = proto.NewServer(proto.Config{Accept: n.welcomeDriver})
 	return err
 }
@@ -353,6 +356,9 @@ func (n *Node) closeFiles() {
 		_ = n.store.Close()
 	}
 	_ = n.meta.store.Close()
+	if n.environs != nil {
+		_ = n.environs.Close() // what it leaves is removed at the next start
+	}
 	switch {
 	case n.cfg.Dir == "" && n.dir != "":
 		_ = os.RemoveAll(n.dir)

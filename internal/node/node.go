@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/dispatch"
+	"github.com/weftrun/weft/internal/environ"
 	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
@@ -31,6 +32,7 @@ type Node struct {
 
 	store       *store.Store
 	server      *proto.Server
+	environs    *environ.Cache
 	events      *event.Log
 	meta        *metadata
 	where       string          // this process, for errors

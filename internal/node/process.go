@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -31,8 +30,9 @@ type process struct {
 	class   dispatch.Class
 	session *session
 	proc    *worker.Process
-	tasks   map[id.Task]*task // given to it and not answered
-	latest  *spec.Task        // of what it began last
+	env     *environ.Environment // that it has; nil is the job's own
+	tasks   map[id.Task]*task    // given to it and not answered
+	latest  *spec.Task           // of what it began last
 	started time.Time
 	up      bool
 	ending  string // why the node has it end, if it does
@@ -66,8 +66,12 @@ func (n *Node) spawn(class dispatch.Class) {
 	n.spawnHere(func() {
 		err := n.program(j, class, &s)
 		if err == nil {
+			err = n.environment(p, j, &s)
+		}
+		if err == nil {
 			err = n.startProcess(p, s)
 		}
+		p.env.Release()
 		if err != nil {
 			n.spawnFailed(p, j, err)
 		}
@@ -77,27 +81,20 @@ func (n *Node) spawn(class dispatch.Class) {
 // program says what a worker of the job's runs: what the driver is, or what it
 // named for the other language.
 func (n *Node) program(j *job, class dispatch.Class, s *worker.Spec) error {
-	env, err := environ.Parse(class.Env)
 	switch {
 	case j == nil:
 		return &wire.Error{Code: wire.Closed, Message: "its job has ended"}
-	case err != nil:
-		return err
 	case class.Language == wire.Python && j.python == "":
 		return &wire.Error{Code: wire.SetupFailed, Message: "a Python function, but the driver has named no interpreter", Hint: pythonHint}
 	case class.Language == wire.Python:
-		s.Path, s.Args = j.python, []string{j.python, "-m", "weft._worker"}
+		s.Path, s.Args = j.python, []string{j.python, "-m", workerModule}
 		s.Hint = j.python + pythonHint
 	case j.noExe != nil:
 		return j.noExe
 	default:
-		s.Args = j.args()
-		if s.Exe, err = n.driverProgram(j); err != nil {
-			return err
-		}
-	}
-	if !class.Env.IsZero() {
-		s.Env = env.Variables(os.Environ())
+		exe, err := n.driverProgram(j)
+		s.Exe, s.Args = exe, j.args()
+		return err
 	}
 	return nil
 }
@@ -193,19 +190,6 @@ func (n *Node) welcome(s *session) *sessionv1.Welcome {
 		w.Metadata = s.worker.metadata(n.jobs[s.job])
 	}
 	return w
-}
-
-// metadata is what a worker is told of the driver's process and of its own.
-func (p *process) metadata(j *job) map[string]string {
-	if j == nil {
-		return nil
-	}
-	if p.class.Env.IsZero() {
-		return j.metadata
-	}
-	m := map[string]string{"runtime_env": p.class.Env.String()}
-	maps.Copy(m, j.metadata)
-	return m
 }
 
 // inlineLimit is the size in bytes above which values go through shared memory.

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import pytest
 from conftest import NAME
@@ -191,3 +192,118 @@ def test_the_jobs_environment(program):
         print(ray.get_runtime_context().runtime_env["env_vars"])
     """)
     assert out.splitlines() == ["('j', 'k') ('j', 't')", "{'WEFT_J': 'j', 'WEFT_K': 'k'}"]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with a module and some files."""
+    root = tmp_path / "project"
+    (root / "data" / "big").mkdir(parents=True)
+    (root / "data" / "a.txt").write_text("a")
+    (root / "data" / "big" / "b.bin").write_text("b")
+    (root / "weft_t_helper.py").write_text("NAME = 'helper'\n")
+    (root / "notes.log").write_text("log")
+    (root / ".gitignore").write_text("*.log\n")
+    return root
+
+
+@pytest.fixture
+def module(tmp_path):
+    """A folder that is a package, weft_t_mod."""
+    root = tmp_path / "lib" / "weft_t_mod"
+    root.mkdir(parents=True)
+    (root / "__init__.py").write_text("from weft_t_mod.part import VALUE\n")
+    (root / "part.py").write_text("VALUE = 7\n")
+    return root
+
+
+def make_wheel(folder, name, version="1.0", body="VALUE = 'wheel'\n"):
+    """A wheel with one module, made without any tool."""
+    file = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(file, "w") as z:
+        z.writestr(f"{name}.py", body)
+        z.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        z.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        z.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    return file
+
+
+def test_a_working_dir_and_modules(program, project, module):
+    out = program(f"""
+        ray.init(num_cpus=1, runtime_env={{"working_dir": {str(project)!r}, "py_modules": [{str(module)!r}], "excludes": ["data/big"]}})
+
+        @ray.remote
+        def look():
+            import weft_t_helper, weft_t_mod
+            return weft_t_helper.NAME, weft_t_mod.VALUE, open("data/a.txt").read()
+
+        @ray.remote
+        def files():
+            return sorted(os.path.relpath(os.path.join(d, f), ".") for d, _, fs in os.walk(".") for f in fs if "__pycache__" not in d)
+
+        print(ray.get(look.remote()))
+        print(ray.get(files.remote()))
+        print(ray.get(ray.remote(lambda: ray.get(look.remote())).options(num_cpus=0).remote()))
+        inherits = "import subprocess, sys; subprocess.check_call([sys.executable, '-c', 'import weft_t_mod'])"
+        print(ray.get(ray.remote(lambda: exec(inherits)).remote()))
+    """)
+    same = "('helper', 7, 'a')"
+    assert out.splitlines() == [same, str([".gitignore", "data/a.txt", "weft_t_helper.py"]), same, "None"]
+
+
+def test_archives_by_uri(ray, tmp_path):
+    archive = tmp_path / "code.zip"
+    with zipfile.ZipFile(archive, "w") as z:
+        z.writestr("top/weft_t_zipped.py", "VALUE = 3\n")
+        z.writestr("top/data.txt", "zipped")
+
+    @ray.remote
+    def look():
+        import weft_t_zipped
+
+        return weft_t_zipped.VALUE, open("data.txt").read()
+
+    assert ray.get(look.options(runtime_env={"working_dir": f"file://{archive}"}).remote()) == (3, "zipped")
+
+
+def test_packages_of_pip(ray, tmp_path):
+    wheel = make_wheel(tmp_path, "weft_t_pip")
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(f"--no-index\n{wheel}\n")
+
+    @ray.remote
+    def look():
+        import weft_t_pip
+
+        return weft_t_pip.VALUE, sys.prefix == os.environ["VIRTUAL_ENV"]
+
+    assert ray.get(look.options(runtime_env={"pip": str(requirements)}).remote()) == ("wheel", True)
+    with pytest.raises(ImportError):
+        ray.get(look.remote())
+
+
+def test_packages_that_cannot_be_had(ray):
+    @ray.remote(runtime_env={"pip": ["--no-index", "weft-t-no-such-package==1"]})
+    class Actor:
+        def f(self):
+            pass
+
+    bad = ray.remote(lambda: 1).options(runtime_env={"pip": ["--no-index", "weft-t-no-such-package==1"]})
+    good = ray.remote(lambda: 1)
+    with pytest.raises(ray.exceptions.RuntimeEnvSetupError, match="No matching distribution found for weft-t-no-such-package==1"):
+        ray.get(bad.remote())
+    with pytest.raises(ray.exceptions.RuntimeEnvSetupError, match="weft-t-no-such-package"):
+        ray.get(Actor.remote().f.remote())
+    assert ray.get(good.remote()) == 1
+
+
+def test_a_hook_runs_first(program):
+    out = program("""
+        def hook():
+            os.environ["WEFT_T_HOOK"] = "ran"
+
+        ray.init(num_cpus=1, runtime_env={"worker_process_setup_hook": hook})
+        print(ray.get(ray.remote(lambda: os.environ["WEFT_T_HOOK"]).remote()))
+    """)
+    assert out == "ran\n"

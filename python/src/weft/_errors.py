@@ -9,7 +9,7 @@ from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 
 USER_ERROR, WORKER_CRASHED, ACTOR_DIED, CANCELLED = 1, 2, 4, 6
-NOT_REGISTERED, NOT_FOUND, ALREADY_EXISTS, ENCODE, CLOSED = 15, 16, 17, 18, 19
+SETUP_FAILED, NOT_REGISTERED, NOT_FOUND, ALREADY_EXISTS, ENCODE, CLOSED = 14, 15, 16, 17, 18, 19
 PICKLE = 5
 
 # By wire.Code; those that are not here are RaySystemError.

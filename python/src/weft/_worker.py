@@ -111,6 +111,7 @@ class Worker:
         self.credit = threading.Condition()
         self.leaving = False
         self.place = ""
+        self.broken: Optional[ex.RuntimeEnvSetupError] = None  # why its environment cannot be used
 
     # The main thread.
 
@@ -123,6 +124,9 @@ class Worker:
             if not self.jobs:
                 break
             job = self._next()
+            if job is not None and self.broken is not None:
+                self._answer(job, error=self.broken)
+                break  # another process may have more luck
             if job is not None:
                 self._dispatch(job)
         session.flush()
@@ -391,6 +395,8 @@ class Worker:
             return pb.Error(code=_errors.ENCODE, op=name, message=str(error), place=self.place)
         if isinstance(error, _NotFound):
             return pb.Error(code=_errors.NOT_REGISTERED, op=name, message=str(error), place=self.place, hint=error.hint)
+        if error is self.broken:
+            return pb.Error(code=_errors.SETUP_FAILED, op=name, message=str(error), place=self.place)
         return _errors.to_envelope(error, name, self.place, _values.dumps)
 
     @contextlib.contextmanager
@@ -518,6 +524,7 @@ def main() -> int:
     try:
         session = _state.session = Session(call, side, hello, worker=worker)
         _environment.adopt(session)
+        worker.broken = _environment.set_up(session)
         worker.serve()
     except (_Gone, ex.LocalRayletDiedError):
         pass

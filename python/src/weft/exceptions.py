@@ -58,6 +58,8 @@ class RayTaskError(RayError):
         error = _both(type(cause))(self.function_name, self.traceback_str, cause, self.place)
         error.__dict__.update({k: v for k, v in cause.__dict__.items() if k not in error.__dict__})
         error.args = cause.args
+        if isinstance(error, OSError) and isinstance(cause, OSError):  # it keeps these elsewhere
+            error.errno, error.strerror, error.filename = cause.errno, cause.strerror, cause.filename
         return error
 
 
@@ -70,8 +72,10 @@ def _both(kind: type[BaseException]) -> type[RayTaskError]:
     if made is None:
         name = f"RayTaskError({kind.__name__})"
 
+        builtin: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+
         def new(cls: Any, *args: Any) -> Any:
-            return kind.__new__(cls) if kind.__new__ in (Exception.__new__, BaseException.__new__) else Exception.__new__(cls)
+            return builtin.__new__(cls)  # not the user's, as above
 
         def init(self: Any, *args: Any) -> None:
             RayTaskError.__init__(self, *args)

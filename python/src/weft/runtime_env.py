@@ -1,4 +1,4 @@
-"""RuntimeEnv: the environment a job, a task or an actor asks for. Here it is checked and written down; nodes build it.
+"""RuntimeEnv: the environment a job, a task or an actor asks for. Here it is checked and written down; nodes build it (_build.py).
 
 A RuntimeEnv is a dict, so a plain dict does as well wherever one is taken: it is checked the same way.
 """
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_RUNTIME_ENV_TIMEOUT_SECONDS = 600
 
-_SCHEMES = ("gcs", "http", "https", "s3", "gs", "azure", "abfss", "file", "local")
+_SCHEMES = ("weft", "gcs", "http", "https", "s3", "gs", "azure", "abfss", "file", "local")
 _ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar.xz")
 _ONE_INSTALLER = (
     "The 'pip' field, 'uv' field, and 'conda' field of runtime_env cannot be specified at the same time.\n"

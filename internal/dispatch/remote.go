@@ -65,9 +65,12 @@ func (m *Machine) unused(now time.Duration, l *lease) {
 
 // takesPush reports whether a task that came for l can go through it.
 // Otherwise it queues as if it had been submitted here.
-func (m *Machine) takesPush(l *lease) bool {
+func (m *Machine) takesPush(now time.Duration, l *lease) bool {
 	if !l.q.remote() || l.w == nil || l.ending || l.n > m.o.MaxDepth || m.pressure {
 		return false
+	}
+	if l.n > 0 && (l.blocked || l.revoking || l.stolen || now-l.since >= spec.StealAfter) {
+		return false // it would wait for long
 	}
 	return !l.q.create || (l.n == 0 && !l.actor)
 }

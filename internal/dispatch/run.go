@@ -18,7 +18,7 @@ func (m *Machine) enqueue(now time.Duration, ev *Event, fx []Effect) []Effect {
 	m.functions.at[t.fn].refs++
 	e := entry{task: ev.Task, seq: m.seq, attempt: ev.Attempt, fn: t.fn}
 	if ev.Lease != 0 {
-		if l := m.leases.get(ev.Lease); l != nil && m.takesPush(l) {
+		if l := m.leases.get(ev.Lease); l != nil && m.takesPush(now, l) {
 			m.unrest(l)
 			return m.start(now, l, &e, ev.Spec.Priority, fx)
 		}

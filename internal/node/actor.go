@@ -8,6 +8,7 @@ import (
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/dispatch"
+	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
 	"github.com/weftrun/weft/internal/place"
@@ -69,6 +70,12 @@ func (n *Node) actorEffect(e *actor.Effect) {
 		n.stopActor(e)
 	case actor.Changed:
 		n.actorChanged(e)
+	case actor.Tell:
+		if p := n.peers[e.To]; p != nil {
+			n.tellOf(p, e, 0)
+		}
+	case actor.Release:
+		n.releaseActor(n.peers[e.Actor.Owner()], e.Actor, 1)
 	case actor.Forget:
 		delete(n.deaths, e.Actor)
 	}
@@ -181,7 +188,7 @@ func (n *Node) initFailed(t *task, err *wire.Error) {
 
 // kill ends an actor by force.
 func (n *Node) kill(a id.Actor, noRestart bool) {
-	n.stepActor(&actor.Event{Kind: actor.Kill, Actor: a, NoRestart: noRestart})
+	n.toActor(&actor.Event{Kind: actor.Kill, Actor: a, NoRestart: noRestart})
 }
 
 // deliver gives a call to its actor.
@@ -192,9 +199,15 @@ func (n *Node) deliver(e *actor.Effect) {
 		return
 	}
 	t.worker, t.incarnation = e.Worker, e.Incarnation
+	if e.Node != n.id {
+		if p := n.peers[e.Node]; p != nil {
+			n.deliverTo(p, t)
+		}
+		return
+	}
 	n.stepOwn(&own.Event{Kind: own.Started, Task: t.id, Attempt: t.attempt, Node: n.id})
 	if e.Worker != inProcess {
-		n.execute(t, false)
+		n.withArguments(t, func() { n.execute(t, false) })
 		return
 	}
 	inst := n.instances[e.Actor]
@@ -242,10 +255,15 @@ func (t *task) group() string {
 // answered reports the end of a method call, wherever it ran.
 func (n *Node) answered(t *task, o *outcome) {
 	n.block(t, dispatch.Unblocked)
+	if len(n.guests) > 0 && n.guests[t.id] != nil {
+		t.out = o
+		n.guestOver(t, &own.Event{Kind: own.Done})
+		return
+	}
 	if o.err == nil || o.err.Code != wire.UserError {
 		n.stepActor(&actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id})
 		if o.exits {
-			n.stepActor(&actor.Event{Kind: actor.Exit, Actor: t.actor})
+			n.toActor(&actor.Event{Kind: actor.Exit, Actor: t.actor})
 		}
 		n.finish(t, o)
 		return
@@ -259,7 +277,7 @@ func (n *Node) answeredAgain(t *task, o *outcome, ev *own.Event) {
 	t.out = o
 	mark := len(n.fx.own)
 	n.guardEnded(t)
-	ev.Kind, ev.Task, ev.Attempt, ev.Node = own.Failed, t.id, t.attempt, n.id
+	ev.Kind, ev.Task, ev.Attempt, ev.Node = own.Failed, t.id, t.attempt, n.ranAt(t)
 	done := actor.Event{Kind: actor.Finished, Actor: t.actor, Incarnation: t.incarnation, Task: t.id}
 	n.stepOwn(ev)
 	for i := range n.fx.own[mark:] {
@@ -335,6 +353,14 @@ func (n *Node) stopActor(e *actor.Effect) {
 		}
 		return
 	}
+	if e.Node != n.id {
+		if p := n.peers[e.Node]; p != nil {
+			n.post(p, &nodev1.Message{Body: &nodev1.Message_StopActor{StopActor: &nodev1.StopActor{Actor: slices.Clone(e.Actor[:]),
+				Incarnation: e.Incarnation, Force: e.Force}}})
+		}
+		return
+	}
+	n.dropCalls(e.Actor, e.Incarnation)
 	if e.Worker != inProcess {
 		n.stopRemoteActor(e)
 		return

@@ -300,3 +300,90 @@ func TestOwnerDies(t *testing.T) {
 	nodes[1].PeerDown(nodes[0].ID())
 	until(ctx, t, "an end of it", func() bool { return nodes[1].Left() == "" })
 }
+
+// grower is an actor that calls another through a handle that it was given.
+type grower struct{ of weft.Actor[tally] }
+
+func (g *grower) Grow(ctx context.Context, by int) (int, error) { return add.Call(ctx, g.of, by) }
+
+var (
+	growers = weft.Actor1("node_test.grower", func(_ context.Context, of weft.Actor[tally]) (*grower, error) { return &grower{of}, nil }, weft.CPU(1))
+	grow    = weft.Method1(growers, (*grower).Grow)
+	growAll = weft.Task1("node_test.grow", func(ctx context.Context, of weft.Actor[tally]) (int, error) {
+		sum := 0
+		for i := range 10 {
+			got, err := add.Call(ctx, of, i)
+			if err != nil {
+				return 0, err
+			}
+			sum = got
+		}
+		return sum, nil
+	})
+)
+
+// Actors at one node are called by the driver, by tasks and by actors at others.
+func TestActorsBetweenNodes(t *testing.T) {
+	sockets, nodes := clusterOf(t, 0, 2, 1)
+	s, err := weft.Init(context.Background(), weft.Address(sockets[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.Context(context.Background()), patience)
+	defer cancel()
+	c := tallies.New(ctx, 0, weft.CPU(1))
+	g := growers.New(ctx, c)
+	for i := range 10 {
+		if got, err := grow.Call(ctx, g, 1); err != nil || got != i+1 {
+			t.Fatal("an actor:", got, err)
+		}
+	}
+	if got, err := growAll.Call(ctx, c); err != nil || got != 55 {
+		t.Error("a task:", got, err)
+	}
+	calls := make([]weft.Ref[int], 500)
+	for i := range calls {
+		calls[i] = add.Remote(ctx, c, 1)
+	}
+	for i, r := range calls {
+		if got, err := r.Get(ctx); err != nil || got != 56+i {
+			t.Fatal("the driver:", i, got, err)
+		}
+	}
+	weft.Kill(c, false)
+	if _, err := add.Call(ctx, c, 1); !errors.Is(err, weft.ActorDied) {
+		t.Error("after its end:", err)
+	}
+	if _, err := grow.Call(ctx, g, 1); !strings.Contains(fmt.Sprint(err), "killed") {
+		t.Error("after its end, by an actor:", err)
+	}
+	_ = s.Shutdown(ctx)
+	for i, n := range nodes {
+		until(ctx, t, fmt.Sprint("an end at node ", i, ": ", n.Left()), func() bool { return n.Left() == "" })
+	}
+}
+
+// An actor whose node dies starts again at another; what it held there is free.
+func TestActorSurvivesItsNode(t *testing.T) {
+	sockets, nodes := clusterOf(t, 0, 1, 1)
+	ctx := open(t, weft.Address(sockets[0]))
+	c := tallies.New(ctx, 100, weft.CPU(1), weft.MaxRestarts(2), weft.MaxTaskRetries(2))
+	if got, err := add.Call(ctx, c, 1); err != nil || got != 101 {
+		t.Fatal(got, err)
+	}
+	at, other := nodes[1], nodes[2]
+	if other.Hosts() > 0 {
+		at, other = other, at
+	}
+	for _, n := range []*node.Node{nodes[0], other} {
+		n.PeerDown(at.ID())
+	}
+	if got, err := add.Call(ctx, c, 2); err != nil || got != 102 {
+		t.Error("after the death of its node:", got, err)
+	}
+	if other.Hosts() != 1 {
+		t.Error("it lives nowhere")
+	}
+	at.PeerDown(nodes[0].ID())
+	until(ctx, t, "an end at the dead node", func() bool { return at.Left() == "" })
+}

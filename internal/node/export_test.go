@@ -99,6 +99,13 @@ func (n *Node) Guests() int {
 	return len(n.guests)
 }
 
+// Hosts is how many actors of other nodes' records live here.
+func (n *Node) Hosts() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.hosts)
+}
+
 // Left names the tables in which something is left; "" if nothing is.
 func (n *Node) Left() string {
 	var left strings.Builder
@@ -111,7 +118,7 @@ func (n *Node) Left() string {
 		{"tasks", len(n.tasks)}, {"streams", len(n.streams)}, {"objects", len(n.objects)}, {"sessions", len(n.sessions)},
 		{"leases", len(n.leases)}, {"groups", len(n.groups)}, {"workers", len(n.workers)}, {"jobs", len(n.jobs)},
 		{"unwatch", len(n.unwatch)}, {"waitsOn", len(n.waitsOn)}, {"deaths", len(n.deaths)}, {"instances", len(n.instances)},
-		{"away", len(n.away)}, {"coming", len(n.coming)}, {"guests", len(n.guests)}, {"elsewhere", len(n.elsewhere)},
+		{"away", len(n.away)}, {"coming", len(n.coming)}, {"guests", len(n.guests)}, {"hosts", len(n.hosts)}, {"meeting", len(n.meeting)}, {"elsewhere", len(n.elsewhere)},
 		{"borrowed", n.own.Stats().Borrowed}, {"verdicts", len(n.memory.verdicts)}, {"waiting for memory", len(n.memory.waits.number)},
 		{"stored objects", n.store.Stats().Objects}, {"owned", n.own.Stats().Ended}, {"early", n.own.Stats().Early},
 		{"queued", n.dispatch.Queued()}, {"actors", n.actors.Stats().Calls},

@@ -45,7 +45,14 @@ func (n *Node) gotPush(p *peer, m *nodev1.Push) error {
 		return err
 	}
 	n.tasks[tid], n.hot, n.guests[tid] = t, t, g
-	n.withArguments(t, func() { n.enqueue(t) })
+	if s.Stream {
+		t.stream = newStream(n, t)
+	}
+	if s.Kind == spec.KindMethod {
+		n.takeCall(t)
+	} else {
+		n.withArguments(t, func() { n.enqueue(t) })
+	}
 	return nil
 }
 
@@ -130,7 +137,7 @@ func (n *Node) attemptOver(t *task, ev *own.Event) {
 // guestOver tells the owner of a guest how its attempt ended.
 func (n *Node) guestOver(t *task, ev *own.Event) {
 	g := n.guests[t.id]
-	m := &nodev1.Outcome{Task: t.id[:], Attempt: t.attempt, Lease: uint64(g.lease), Fault: uint32(ev.Fault), Others: uint32(max(ev.N, 0))}
+	m := &nodev1.Outcome{Task: t.id[:], Attempt: t.attempt, Incarnation: t.incarnation, Lease: uint64(g.lease), Fault: uint32(ev.Fault), Others: uint32(max(ev.N, 0))}
 	if ev.Fault == own.ArgLost {
 		m.Lost = ev.Object[:]
 	}
@@ -139,6 +146,9 @@ func (n *Node) guestOver(t *task, ev *own.Event) {
 		if o.err != nil {
 			m.Error = wire.ErrorToPB(o.err)
 		}
+	}
+	if t.stream != nil {
+		m.Items = uint32(t.stream.made)
 	}
 	if ev.Kind == own.Done && m.Error == nil {
 		for i := range t.spec.Returns {

@@ -435,6 +435,8 @@ func (n *Node) ended(t *task, o *outcome) {
 	switch {
 	case t.spec.Kind == spec.KindMethod:
 		n.answered(t, o)
+	case t.spec.Kind == spec.KindCreate && n.guests[t.id] != nil:
+		n.hostEnded(t, o)
 	case t.spec.Kind == spec.KindTask:
 		n.finish(t, o)
 	case o.err != nil:

@@ -293,6 +293,9 @@ func (n *Node) interrupt(e *own.Effect) {
 		n.later(func() { c.Cancel(wire.Cancelled) })
 	case t.worker == inProcess:
 		n.withdraw(t)
+	case n.guests[t.id] != nil && t.spec.Kind == spec.KindMethod:
+		t.out = nil
+		n.attemptOver(t, &own.Event{Fault: own.Cancelled})
 	case t.worker == 0 && t.spec.Kind == spec.KindTask: // its worker gave it back
 		n.withdrawQueued(t)
 	}

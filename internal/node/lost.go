@@ -29,7 +29,7 @@ func (n *Node) unsent(s *session, t *task, attempt uint32, lease dispatch.Lease,
 		return
 	}
 	n.lost(lost.object)
-	if t.spec.Kind == spec.KindMethod {
+	if t.spec.Kind == spec.KindMethod && n.guests[t.id] == nil {
 		n.answeredAgain(t, o, &own.Event{Fault: own.ArgLost, Object: lost.object})
 		return
 	}

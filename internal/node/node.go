@@ -82,8 +82,10 @@ type Node struct {
 	deaths    map[id.Actor]*wire.Error
 	away      map[id.Object]*away // ready, with its bytes at another node
 	coming    map[id.Task]*arguments
-	guests    map[id.Task]*guest  // that run here for another node
-	elsewhere map[id.Task]id.Node // that run there for this one
+	hosts     map[id.Actor]*host         // actors of other nodes' records that live here
+	meeting   map[id.Actor][]actor.Event // what waits for the state of such an actor
+	guests    map[id.Task]*guest         // that run here for another node
+	elsewhere map[id.Task]id.Node        // that run there for this one
 
 	memory     *memory // the guard of it
 	instances  map[id.Actor]*instance

@@ -87,11 +87,13 @@ func (n *Node) PeerDown(other id.Node) {
 	}
 	delete(n.peers, other)
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.HolderGone, Node: other})
+	n.dropHostsOf(other)
 	n.dropGuestsOf(other)
 	n.forgetPlaces(other)
 	n.stepPlace(&place.Event{Kind: place.NodeGone, Node: other})
 	n.stepOwn(&own.Event{Kind: own.NodeDead, Node: other})
 	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: other})
+	n.meetNobody(other)
 	n.settle()
 	n.endJobsOf(other)
 }
@@ -250,6 +252,20 @@ func (n *Node) receive(p *peer, m *nodev1.Message) error {
 		return n.gotPush(p, b.Push)
 	case *nodev1.Message_Outcome:
 		return n.gotOutcome(p, b.Outcome)
+	case *nodev1.Message_Item:
+		return n.gotItem(p, b.Item)
+	case *nodev1.Message_Credit:
+		return n.gotCredit(b.Credit)
+	case *nodev1.Message_Actor:
+		return n.gotActor(p, b.Actor)
+	case *nodev1.Message_StopActor:
+		return n.gotStopActor(b.StopActor)
+	case *nodev1.Message_Told:
+		return n.gotTold(p, b.Told)
+	case *nodev1.Message_Handle:
+		return n.gotHandle(p, b.Handle)
+	case *nodev1.Message_Kill:
+		return n.gotKill(b.Kill)
 	default:
 		return &wire.Error{Code: wire.Protocol, Message: fmt.Sprintf("an unknown message %T", m.Body)}
 	}

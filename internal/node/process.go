@@ -247,9 +247,11 @@ func (n *Node) processGone(p *process, crash *wire.Error) error {
 	for _, a := range n.actors.On(n.id, p.id) {
 		info, _ := n.actors.Get(a)
 		n.deaths[a] = crash
+		n.dropCalls(a, info.Incarnation)
 		n.stepActor(&actor.Event{Kind: actor.Lost, Actor: a, Incarnation: info.Incarnation, Cause: actor.WorkerDied})
 	}
 	suspects := n.suspects(p)
+	n.hostsCrashed(p.id, crash)
 	for _, t := range p.inOrder() {
 		n.crashed(t, p, suspects, crash)
 	}
@@ -271,7 +273,7 @@ func (p *process) inOrder() []*task {
 // suspects counts those in p, which has died, that may have ended it: tasks that
 // computed, and actors, which do as they like.
 func (n *Node) suspects(p *process) int {
-	count := len(n.actors.On(n.id, p.id))
+	count := len(n.actors.On(n.id, p.id)) + len(n.hostsIn(p.id))
 	for _, t := range p.tasks {
 		if t.worker == p.id && t.spec.Kind == spec.KindTask && t.computes() {
 			count++

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"math"
 
+	"github.com/weftrun/weft/internal/actor"
+	"github.com/weftrun/weft/internal/client"
 	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
 	"github.com/weftrun/weft/internal/place"
+	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -50,7 +53,13 @@ func (n *Node) push(p *peer, e *place.Effect) {
 	}
 	t.worker = elsewhere
 	n.elsewhere[t.id] = p.id
-	n.stepOwn(&own.Event{Kind: own.Started, Task: t.id, Attempt: e.Attempt, Node: p.id})
+	if t.spec.Kind == spec.KindCreate {
+		info, _ := n.actors.Get(t.id)
+		t.incarnation, m.Incarnation = info.Incarnation, info.Incarnation
+		n.stepActor(&actor.Event{Kind: actor.Placed, Actor: t.id, Incarnation: t.incarnation, Node: p.id})
+	} else {
+		n.stepOwn(&own.Event{Kind: own.Started, Task: t.id, Attempt: e.Attempt, Node: p.id})
+	}
 	n.post(p, &nodev1.Message{Body: &nodev1.Message_Push{Push: m}})
 }
 
@@ -168,21 +177,40 @@ func (n *Node) gotOutcome(p *peer, m *nodev1.Outcome) error {
 		n.stepOwn(&own.Event{Kind: own.GotRef, Object: o, Node: p.id})
 	}
 	t := n.task(tid)
-	if t != nil && t.attempt == m.Attempt && n.elsewhere[tid] == p.id {
+	current := t != nil && n.elsewhere[tid] == p.id
+	switch {
+	case current && t.spec.Kind == spec.KindCreate:
+		n.constructedAway(t, m)
+	case current && t.attempt == m.Attempt:
 		err = n.outcomeOf(t, p, m)
-	} else {
+	default:
 		err = n.staleOutcome(tid, p, m)
 	}
 	for _, o := range refs {
 		n.stepOwn(&own.Event{Kind: own.Drop, Object: o, N: 1})
 	}
-	n.stepPlace(&place.Event{Kind: place.Ended, Task: tid, Node: p.id, Lease: m.Lease, Ran: int64(m.Ran)})
+	if t == nil || t.spec.Kind != spec.KindMethod {
+		n.stepPlace(&place.Event{Kind: place.Ended, Task: tid, Node: p.id, Lease: m.Lease, Ran: int64(m.Ran)})
+	}
 	return err
+}
+
+// constructedAway takes in that a constructor has ended at another node. What
+// became of the actor itself came before it.
+func (n *Node) constructedAway(t *task, m *nodev1.Outcome) {
+	if m.Fault != 0 || m.Error != nil || m.Incarnation != t.incarnation {
+		return
+	}
+	if !t.told {
+		t.told = true
+		n.finish(t, &outcome{results: []client.Result{{}}})
+	}
+	delete(n.elsewhere, t.id)
 }
 
 // outcomeOf ends the current attempt of t, which ran at p.
 func (n *Node) outcomeOf(t *task, p *peer, m *nodev1.Outcome) error {
-	o := &outcome{}
+	o := &outcome{exits: m.Exits}
 	if m.Error != nil {
 		o.err = wire.ErrorFromPB(m.Error)
 	}
@@ -203,7 +231,10 @@ func (n *Node) outcomeOf(t *task, p *peer, m *nodev1.Outcome) error {
 		}
 		o.results = append(o.results, res)
 	}
-	n.finish(t, o)
+	if t.stream != nil && t.stream.made != int(m.Items) {
+		return &wire.Error{Code: wire.Protocol, Op: t.spec.Name, Message: "a stream's end does not match its items"}
+	}
+	n.ended(t, o)
 	delete(n.elsewhere, t.id)
 	return nil
 }
@@ -223,6 +254,10 @@ func (n *Node) failedAway(t *task, p *peer, m *nodev1.Outcome, o *outcome) error
 	}
 	if t.out = o; ev.Fault == own.Cancelled {
 		o.err = nil // that says it all
+	}
+	if t.spec.Kind == spec.KindMethod {
+		n.answeredAgain(t, o, &ev)
+		return nil
 	}
 	n.stepOwn(&ev)
 	n.settleOwn()

@@ -297,7 +297,7 @@ func (n *Node) handles(s *session, m *sessionv1.Counts) error {
 		if err != nil {
 			return err
 		}
-		n.stepActor(&actor.Event{Kind: actor.Handle, Actor: a, Session: s.id, N: count})
+		n.toActor(&actor.Event{Kind: actor.Handle, Actor: a, Session: s.id, N: count})
 		return nil
 	})
 }

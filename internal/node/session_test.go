@@ -74,10 +74,15 @@ func end(t testing.TB, s *weft.Session) {
 	}
 }
 
-// each runs a test with an embedded node, and with one that is joined.
+// each runs a test with an embedded node, with one that is joined, and with one
+// that has no CPUs and a second that has.
 func each(t *testing.T, cpus float64, test func(*testing.T, context.Context)) {
 	t.Run("embedded", func(t *testing.T) { test(t, open(t, cpu(cpus))) })
 	t.Run("joined", func(t *testing.T) { test(t, open(t, weft.Address(start(t, cpus)))) })
+	t.Run("remote", func(t *testing.T) {
+		sockets, _ := clusterOf(t, 0, cpus)
+		test(t, open(t, weft.Address(sockets[0])))
+	})
 }
 
 func cpu(n float64) weft.InitOption { return weft.Resources(map[string]float64{"CPU": n}) }

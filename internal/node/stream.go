@@ -91,8 +91,12 @@ func (n *Node) made(s *stream, res client.Result, ret own.Return) {
 	s.made++
 	s.credit--
 	s.bytes -= ret.Size
+	if len(n.guests) > 0 && n.guests[t.id] != nil {
+		n.postItem(t, res, &ret)
+		return
+	}
 	t.out = &outcome{results: []client.Result{res}}
-	n.stepOwn(&own.Event{Kind: own.Item, Task: t.id, Attempt: t.attempt, Node: n.id, Return: ret})
+	n.stepOwn(&own.Event{Kind: own.Item, Task: t.id, Attempt: t.attempt, Node: n.ranAt(t), Return: ret})
 	n.settleOwn()
 	t.out = nil
 }
@@ -280,6 +284,10 @@ func (n *Node) credit(e *own.Effect) {
 	if t == nil || t.stream == nil {
 		return
 	}
+	if t.worker == elsewhere {
+		n.postCredit(t, e)
+		return
+	}
 	s := t.stream
 	s.credit += e.N
 	s.bytes += e.Bytes
@@ -297,6 +305,14 @@ func (n *Node) credit(e *own.Effect) {
 func (n *Node) pushItems(s *stream) {
 	for s.want > 0 && len(s.pending) > 0 {
 		index := s.next
+		if o := s.t.id.Return(uint32(index)); n.away[o] != nil {
+			n.bring(o, s.t.spec.Job, func(here bool) {
+				if here {
+					n.pushItems(s)
+				}
+			})
+			return
+		}
 		_, o := s.take()
 		s.want--
 		if e := n.objects[o]; e != nil {

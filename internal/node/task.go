@@ -43,6 +43,7 @@ type task struct {
 	blocked     bool // it waits in a call to the node, perhaps for Node.waitsOn
 	victim      bool // the memory guard ended its process
 	unsent      bool // its worker's session was over already
+	came        bool // of a guest that waits for its turn: with its arguments
 }
 
 // number is that of the present run: a constructor's is its incarnation.
@@ -126,7 +127,7 @@ func (n *Node) submit(t *task, ev *own.Event) error {
 		return nil
 	}
 	// Usually all arguments are there: spare the actor machine a second event.
-	ready := len(n.fx.own) == mark+1 && n.fx.own[mark].Kind == own.Runnable
+	ready := len(n.away) == 0 && len(n.fx.own) == mark+1 && n.fx.own[mark].Kind == own.Runnable
 	if ready {
 		t.attempt = n.fx.own[mark].Attempt
 		n.fx.own = n.fx.own[:mark]
@@ -134,7 +135,7 @@ func (n *Node) submit(t *task, ev *own.Event) error {
 			return nil
 		}
 	}
-	n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, ArgsReady: ready})
+	n.toActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, ArgsReady: ready})
 	return nil
 }
 
@@ -211,8 +212,19 @@ func (n *Node) runnable(e *own.Effect) {
 	case t.spec.Kind != spec.KindMethod:
 		n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: t.attempt, Spec: t.spec})
 	default:
-		n.stepActor(&actor.Event{Kind: actor.ArgsReady, Task: t.id})
+		n.withArguments(t, func() { n.argsReady(t) })
 	}
+}
+
+// argsReady tells the machine that knows a call, or will, that its arguments are
+// there.
+func (n *Node) argsReady(t *task) {
+	ev := actor.Event{Kind: actor.ArgsReady, Actor: t.actor, Task: t.id, Session: t.session}
+	if waiting := n.meeting[t.actor]; len(waiting) > 0 {
+		n.meeting[t.actor] = append(waiting, ev)
+		return
+	}
+	n.stepActor(&ev)
 }
 
 // argFailed ends a task that has waited for an argument which is an error.
@@ -251,11 +263,20 @@ func (n *Node) infeasible(t *task, why string) {
 	t.out = &outcome{err: &wire.Error{Code: wire.Unschedulable, Message: why,
 		Hint: "ask for less, or start the node with more (`weft start --resources`, weft.Resources)"}}
 	if t.spec.Kind == spec.KindCreate {
-		n.deaths[t.id] = t.out.err
-		n.stepActor(&actor.Event{Kind: actor.CannotPlace, Actor: t.id, Cause: actor.Unschedulable})
+		n.cannotPlace(t, actor.Unschedulable)
 		return
 	}
 	n.failed(t, own.Unschedulable)
+}
+
+// cannotPlace reports that an actor has no place, with the error at hand.
+func (n *Node) cannotPlace(t *task, cause actor.Cause) {
+	if n.guests[t.id] != nil {
+		n.hostRefused(t, cause)
+		return
+	}
+	n.deaths[t.id] = t.out.err
+	n.stepActor(&actor.Event{Kind: actor.CannotPlace, Actor: t.id, Cause: cause})
 }
 
 // failed reports that t's attempt ended without a result.
@@ -304,8 +325,7 @@ func (n *Node) setupFailed(e *dispatch.Effect) {
 	}
 	t.out = &outcome{err: n.spawnError(t, e.Class)}
 	if t.spec.Kind == spec.KindCreate {
-		n.deaths[t.id] = t.out.err
-		n.stepActor(&actor.Event{Kind: actor.CannotPlace, Actor: t.id, Cause: actor.SetupFailed})
+		n.cannotPlace(t, actor.SetupFailed)
 		return
 	}
 	n.failed(t, own.SetupFailed)
@@ -321,11 +341,15 @@ func (n *Node) startTask(e *dispatch.Effect) {
 		return
 	}
 	t.worker, t.lease, t.began = e.Worker, e.Lease, e.N == 0
-	if t.spec.Kind == spec.KindCreate {
+	if len(n.guests) > 0 && n.guests[t.id] != nil { // its owner knows
+		if t.spec.Kind == spec.KindCreate {
+			n.hostPlaced(t, e.Worker)
+		}
+	} else if t.spec.Kind == spec.KindCreate {
 		info, _ := n.actors.Get(t.id)
 		t.incarnation = info.Incarnation
 		n.stepActor(&actor.Event{Kind: actor.Placed, Actor: t.id, Incarnation: t.incarnation, Node: n.id, Worker: e.Worker})
-	} else if len(n.guests) == 0 || n.guests[t.id] == nil { // a guest's owner knows
+	} else {
 		n.stepOwn(&own.Event{Kind: own.Started, Task: t.id, Attempt: t.attempt, Node: n.id})
 	}
 	if e.Worker == inProcess {
@@ -458,7 +482,7 @@ func (n *Node) retried(e *own.Effect) {
 		delete(n.elsewhere, t.id)
 		if t.spec.Kind == spec.KindMethod && e.Fault != own.User {
 			// It keeps its place before calls that were never sent.
-			n.stepActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, Again: true})
+			n.toActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, Again: true})
 		}
 		if t.stream != nil {
 			t.stream.restart()

@@ -56,6 +56,7 @@ type Message struct {
 	//	*Message_Handle
 	//	*Message_JobEnd
 	//	*Message_Log
+	//	*Message_Kill
 	Body          isMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -269,6 +270,15 @@ func (x *Message) GetLog() *Log {
 	return nil
 }
 
+func (x *Message) GetKill() *KillActor {
+	if x != nil {
+		if x, ok := x.Body.(*Message_Kill); ok {
+			return x.Kill
+		}
+	}
+	return nil
+}
+
 type isMessage_Body interface {
 	isMessage_Body()
 }
@@ -354,6 +364,10 @@ type Message_Log struct {
 	Log *Log `protobuf:"bytes,19,opt,name=log,proto3,oneof"`
 }
 
+type Message_Kill struct {
+	Kill *KillActor `protobuf:"bytes,20,opt,name=kill,proto3,oneof"`
+}
+
 func (*Message_View) isMessage_Body() {}
 
 func (*Message_Job) isMessage_Body() {}
@@ -391,6 +405,8 @@ func (*Message_Handle) isMessage_Body() {}
 func (*Message_JobEnd) isMessage_Body() {}
 
 func (*Message_Log) isMessage_Body() {}
+
+func (*Message_Kill) isMessage_Body() {}
 
 // View is a node's figures about itself.
 type View struct {
@@ -1377,8 +1393,7 @@ type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          []byte                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Index         uint32                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
-	Item          *Return                `protobuf:"bytes,4,opt,name=item,proto3" json:"item,omitempty"`
+	Item          *Return                `protobuf:"bytes,3,opt,name=item,proto3" json:"item,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1423,13 +1438,6 @@ func (x *Item) GetTask() []byte {
 func (x *Item) GetAttempt() uint32 {
 	if x != nil {
 		return x.Attempt
-	}
-	return 0
-}
-
-func (x *Item) GetIndex() uint32 {
-	if x != nil {
-		return x.Index
 	}
 	return 0
 }
@@ -1664,7 +1672,7 @@ type Told struct {
 	Worker        uint32                 `protobuf:"varint,5,opt,name=worker,proto3" json:"worker,omitempty"`
 	Cause         uint32                 `protobuf:"varint,6,opt,name=cause,proto3" json:"cause,omitempty"`
 	Template      uint32                 `protobuf:"varint,7,opt,name=template,proto3" json:"template,omitempty"` // the first time
-	N             uint32                 `protobuf:"varint,8,opt,name=n,proto3" json:"n,omitempty"`               // handles that come with it
+	Error         *v1.Error              `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`        // that it died of, if it did
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1748,14 +1756,76 @@ func (x *Told) GetTemplate() uint32 {
 	return 0
 }
 
-func (x *Told) GetN() uint32 {
+func (x *Told) GetError() *v1.Error {
 	if x != nil {
-		return x.N
+		return x.Error
 	}
-	return 0
+	return nil
 }
 
-// Handle changes how many handles the sender holds.
+// KillActor has the keeper end an actor, by force or because it asked to end.
+type KillActor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Actor         []byte                 `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	NoRestart     bool                   `protobuf:"varint,2,opt,name=no_restart,json=noRestart,proto3" json:"no_restart,omitempty"`
+	Exit          bool                   `protobuf:"varint,3,opt,name=exit,proto3" json:"exit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KillActor) Reset() {
+	*x = KillActor{}
+	mi := &file_node_v1_node_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KillActor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KillActor) ProtoMessage() {}
+
+func (x *KillActor) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KillActor.ProtoReflect.Descriptor instead.
+func (*KillActor) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KillActor) GetActor() []byte {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *KillActor) GetNoRestart() bool {
+	if x != nil {
+		return x.NoRestart
+	}
+	return false
+}
+
+func (x *KillActor) GetExit() bool {
+	if x != nil {
+		return x.Exit
+	}
+	return false
+}
+
+// Handle changes how many handles the sender holds. The keeper answers with Told
+// when they become more.
 type Handle struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Actor         []byte                 `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
@@ -1766,7 +1836,7 @@ type Handle struct {
 
 func (x *Handle) Reset() {
 	*x = Handle{}
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1778,7 +1848,7 @@ func (x *Handle) String() string {
 func (*Handle) ProtoMessage() {}
 
 func (x *Handle) ProtoReflect() protoreflect.Message {
-	mi := &file_node_v1_node_proto_msgTypes[19]
+	mi := &file_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1791,7 +1861,7 @@ func (x *Handle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Handle.ProtoReflect.Descriptor instead.
 func (*Handle) Descriptor() ([]byte, []int) {
-	return file_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Handle) GetActor() []byte {
@@ -1812,7 +1882,7 @@ var File_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/v1/node.proto\x12\fweft.node.v1\x1a\x18session/v1/session.proto\"\xf5\x06\n" +
+	"\x12node/v1/node.proto\x12\fweft.node.v1\x1a\x18session/v1/session.proto\"\xa4\a\n" +
 	"\aMessage\x12(\n" +
 	"\x04view\x18\x01 \x01(\v2\x12.weft.node.v1.ViewH\x00R\x04view\x12%\n" +
 	"\x03job\x18\x02 \x01(\v2\x11.weft.node.v1.JobH\x00R\x03job\x124\n" +
@@ -1834,7 +1904,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04told\x18\x10 \x01(\v2\x12.weft.node.v1.ToldH\x00R\x04told\x12.\n" +
 	"\x06handle\x18\x11 \x01(\v2\x14.weft.node.v1.HandleH\x00R\x06handle\x12/\n" +
 	"\ajob_end\x18\x12 \x01(\v2\x14.weft.node.v1.JobEndH\x00R\x06jobEnd\x12%\n" +
-	"\x03log\x18\x13 \x01(\v2\x11.weft.node.v1.LogH\x00R\x03logB\x06\n" +
+	"\x03log\x18\x13 \x01(\v2\x11.weft.node.v1.LogH\x00R\x03log\x12-\n" +
+	"\x04kill\x18\x14 \x01(\v2\x17.weft.node.v1.KillActorH\x00R\x04killB\x06\n" +
 	"\x04body\"\xeb\x02\n" +
 	"\x04View\x123\n" +
 	"\x05total\x18\x01 \x03(\v2\x1d.weft.node.v1.View.TotalEntryR\x05total\x120\n" +
@@ -1926,12 +1997,11 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x06others\x18\n" +
 	" \x01(\rR\x06others\x12\x14\n" +
 	"\x05exits\x18\v \x01(\bR\x05exits\x12 \n" +
-	"\vincarnation\x18\f \x01(\rR\vincarnation\"t\n" +
+	"\vincarnation\x18\f \x01(\rR\vincarnation\"^\n" +
 	"\x04Item\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\rR\x05index\x12(\n" +
-	"\x04item\x18\x04 \x01(\v2\x14.weft.node.v1.ReturnR\x04item\"Z\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12(\n" +
+	"\x04item\x18\x03 \x01(\v2\x14.weft.node.v1.ReturnR\x04item\"Z\n" +
 	"\x06Credit\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\f\n" +
@@ -1948,7 +2018,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\tStopActor\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\fR\x05actor\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\rR\vincarnation\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\xc0\x01\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"\xe0\x01\n" +
 	"\x04Told\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\fR\x05actor\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12 \n" +
@@ -1956,8 +2026,13 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04node\x18\x04 \x01(\fR\x04node\x12\x16\n" +
 	"\x06worker\x18\x05 \x01(\rR\x06worker\x12\x14\n" +
 	"\x05cause\x18\x06 \x01(\rR\x05cause\x12\x1a\n" +
-	"\btemplate\x18\a \x01(\rR\btemplate\x12\f\n" +
-	"\x01n\x18\b \x01(\rR\x01n\",\n" +
+	"\btemplate\x18\a \x01(\rR\btemplate\x12,\n" +
+	"\x05error\x18\b \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"T\n" +
+	"\tKillActor\x12\x14\n" +
+	"\x05actor\x18\x01 \x01(\fR\x05actor\x12\x1d\n" +
+	"\n" +
+	"no_restart\x18\x02 \x01(\bR\tnoRestart\x12\x12\n" +
+	"\x04exit\x18\x03 \x01(\bR\x04exit\",\n" +
 	"\x06Handle\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\fR\x05actor\x12\f\n" +
 	"\x01n\x18\x02 \x01(\x11R\x01nB5Z3github.com/weftrun/weft/internal/gen/node/v1;nodev1b\x06proto3"
@@ -1974,7 +2049,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_node_v1_node_proto_rawDescData
 }
 
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_node_v1_node_proto_goTypes = []any{
 	(*Message)(nil),     // 0: weft.node.v1.Message
 	(*View)(nil),        // 1: weft.node.v1.View
@@ -1995,14 +2070,15 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*ActorEvent)(nil),  // 16: weft.node.v1.ActorEvent
 	(*StopActor)(nil),   // 17: weft.node.v1.StopActor
 	(*Told)(nil),        // 18: weft.node.v1.Told
-	(*Handle)(nil),      // 19: weft.node.v1.Handle
-	nil,                 // 20: weft.node.v1.View.TotalEntry
-	nil,                 // 21: weft.node.v1.View.FreeEntry
-	nil,                 // 22: weft.node.v1.View.LabelsEntry
-	nil,                 // 23: weft.node.v1.Job.MetadataEntry
-	(*v1.Template)(nil), // 24: weft.session.v1.Template
-	(*v1.Value)(nil),    // 25: weft.session.v1.Value
-	(*v1.Error)(nil),    // 26: weft.session.v1.Error
+	(*KillActor)(nil),   // 19: weft.node.v1.KillActor
+	(*Handle)(nil),      // 20: weft.node.v1.Handle
+	nil,                 // 21: weft.node.v1.View.TotalEntry
+	nil,                 // 22: weft.node.v1.View.FreeEntry
+	nil,                 // 23: weft.node.v1.View.LabelsEntry
+	nil,                 // 24: weft.node.v1.Job.MetadataEntry
+	(*v1.Template)(nil), // 25: weft.session.v1.Template
+	(*v1.Value)(nil),    // 26: weft.session.v1.Value
+	(*v1.Error)(nil),    // 27: weft.session.v1.Error
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	1,  // 0: weft.node.v1.Message.view:type_name -> weft.node.v1.View
@@ -2021,28 +2097,30 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	16, // 13: weft.node.v1.Message.actor:type_name -> weft.node.v1.ActorEvent
 	17, // 14: weft.node.v1.Message.stop_actor:type_name -> weft.node.v1.StopActor
 	18, // 15: weft.node.v1.Message.told:type_name -> weft.node.v1.Told
-	19, // 16: weft.node.v1.Message.handle:type_name -> weft.node.v1.Handle
+	20, // 16: weft.node.v1.Message.handle:type_name -> weft.node.v1.Handle
 	3,  // 17: weft.node.v1.Message.job_end:type_name -> weft.node.v1.JobEnd
 	4,  // 18: weft.node.v1.Message.log:type_name -> weft.node.v1.Log
-	20, // 19: weft.node.v1.View.total:type_name -> weft.node.v1.View.TotalEntry
-	21, // 20: weft.node.v1.View.free:type_name -> weft.node.v1.View.FreeEntry
-	22, // 21: weft.node.v1.View.labels:type_name -> weft.node.v1.View.LabelsEntry
-	23, // 22: weft.node.v1.Job.metadata:type_name -> weft.node.v1.Job.MetadataEntry
-	24, // 23: weft.node.v1.Template.template:type_name -> weft.session.v1.Template
-	7,  // 24: weft.node.v1.Own.return:type_name -> weft.node.v1.Return
-	25, // 25: weft.node.v1.Return.value:type_name -> weft.session.v1.Value
-	12, // 26: weft.node.v1.Push.args:type_name -> weft.node.v1.Arg
-	25, // 27: weft.node.v1.Arg.value:type_name -> weft.session.v1.Value
-	7,  // 28: weft.node.v1.Arg.objects:type_name -> weft.node.v1.Return
-	7,  // 29: weft.node.v1.Outcome.returns:type_name -> weft.node.v1.Return
-	26, // 30: weft.node.v1.Outcome.error:type_name -> weft.session.v1.Error
-	7,  // 31: weft.node.v1.Item.item:type_name -> weft.node.v1.Return
-	26, // 32: weft.node.v1.ActorEvent.error:type_name -> weft.session.v1.Error
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	19, // 19: weft.node.v1.Message.kill:type_name -> weft.node.v1.KillActor
+	21, // 20: weft.node.v1.View.total:type_name -> weft.node.v1.View.TotalEntry
+	22, // 21: weft.node.v1.View.free:type_name -> weft.node.v1.View.FreeEntry
+	23, // 22: weft.node.v1.View.labels:type_name -> weft.node.v1.View.LabelsEntry
+	24, // 23: weft.node.v1.Job.metadata:type_name -> weft.node.v1.Job.MetadataEntry
+	25, // 24: weft.node.v1.Template.template:type_name -> weft.session.v1.Template
+	7,  // 25: weft.node.v1.Own.return:type_name -> weft.node.v1.Return
+	26, // 26: weft.node.v1.Return.value:type_name -> weft.session.v1.Value
+	12, // 27: weft.node.v1.Push.args:type_name -> weft.node.v1.Arg
+	26, // 28: weft.node.v1.Arg.value:type_name -> weft.session.v1.Value
+	7,  // 29: weft.node.v1.Arg.objects:type_name -> weft.node.v1.Return
+	7,  // 30: weft.node.v1.Outcome.returns:type_name -> weft.node.v1.Return
+	27, // 31: weft.node.v1.Outcome.error:type_name -> weft.session.v1.Error
+	7,  // 32: weft.node.v1.Item.item:type_name -> weft.node.v1.Return
+	27, // 33: weft.node.v1.ActorEvent.error:type_name -> weft.session.v1.Error
+	27, // 34: weft.node.v1.Told.error:type_name -> weft.session.v1.Error
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -2070,6 +2148,7 @@ func file_node_v1_node_proto_init() {
 		(*Message_Handle)(nil),
 		(*Message_JobEnd)(nil),
 		(*Message_Log)(nil),
+		(*Message_Kill)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2077,7 +2156,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 
 	"github.com/weftrun/weft/internal/dispatch"
 	"github.com/weftrun/weft/internal/id"
@@ -82,16 +84,19 @@ func (n *Node) removeGroup(g id.Group) {
 	n.stepPlace(&place.Event{Kind: place.GroupAt, Group: g})
 }
 
-// removeGroupsOf removes the groups of a session that ended, in order of id.
+// removeGroupsOf removes the groups of a session that ended: first those that
+// wait, so that none gets what another gives back, each in order of id.
 func (n *Node) removeGroupsOf(s id.Session) {
-	var gone []id.Group
-	for gid, g := range n.groups {
+	var gone []*group
+	for _, g := range n.groups {
 		if g.session == s && !g.spec.Detached {
-			gone = append(gone, gid)
+			gone = append(gone, g)
 		}
 	}
-	sort.Slice(gone, func(i, j int) bool { return gone[i].String() < gone[j].String() })
+	slices.SortFunc(gone, func(a, b *group) int {
+		return cmp.Or(a.reserved-len(a.spec.Bundles)-(b.reserved-len(b.spec.Bundles)), bytes.Compare(a.id[:], b.id[:]))
+	})
 	for _, g := range gone {
-		n.removeGroup(g)
+		n.removeGroup(g.id)
 	}
 }

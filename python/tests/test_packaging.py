@@ -51,6 +51,14 @@ def test_sdist_has_the_sources_of_the_program(built):
     assert not [n for n in names if n.endswith("_test.go")]
 
 
+def test_without_go_the_build_says_what_it_takes(tmp_path):
+    environ = {**{k: v for k, v in os.environ.items() if k != "WEFT_BINARY"}, "PATH": "/nonexistent"}
+    command = [sys.executable, str(PYTHON / "setup.py"), "-q", "bdist_wheel", "--dist-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=PYTHON, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode != 0
+    assert "there is no go here" in done.stdout and "https://go.dev/dl" in done.stdout and "WEFT_BINARY" in done.stdout
+
+
 def test_wheel_is_of_this_platform(built):
     (wheel,) = built.glob("weft-*.whl")
     assert "-py3-none-linux_" in wheel.name
@@ -124,6 +132,7 @@ def genuine(tmp_path):
         "util/extra.py": "import ray\nfrom ray.util.queue import Queue\nfrom ray.helpers import put_twice\n",
         "helpers/__init__.py": "import ray\nfrom .more import TWO\ndef put_twice(x):\n    return ray.get([ray.put(x) for _ in range(TWO)])\n",
         "helpers/more.py": "TWO = 2\n",
+        "lowlevel.py": "from ray._raylet import GcsClient, ObjectRef\ndef connect():\n    return GcsClient('address')\n",
     }.items():
         path = tmp_path / "ray" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,6 +153,12 @@ def in_a_worker():
 
 ray.init(num_cpus=1)
 print(put_twice(2), ray.get(in_a_worker.remote()))
+import ray.lowlevel
+assert ray.lowlevel.ObjectRef is weft.ObjectRef
+try:
+    ray.lowlevel.connect()
+except NotImplementedError as error:
+    print(error)
 for name in "ray.compiled", "ray.nothing":
     try:
         __import__(name)
@@ -162,8 +177,9 @@ def overlaid(genuine, **env):
 def test_overlay(genuine):
     said = overlaid(genuine, WEFT_RAY_OVERLAY="1").splitlines()
     assert said[0] == "[2, 2] [3, 3]"
-    assert "'ray.compiled' is a compiled part of Ray" in said[1]
-    assert "neither Weft nor the Ray in" in said[2]
+    assert "ray._raylet.GcsClient is a compiled part of Ray" in said[1]
+    assert "'ray.compiled' is a compiled part of Ray" in said[2]
+    assert "neither Weft nor the Ray in" in said[3]
 
 
 def test_no_overlay_unless_asked_for(genuine):

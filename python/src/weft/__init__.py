@@ -39,6 +39,7 @@ from weft._refs import ObjectRef, ObjectRefGenerator
 from weft._remote import method
 
 __version__ = "2.60.0"  # of Ray, whose API this is: programs look
+__commit__ = "weft"
 SCRIPT_MODE, WORKER_MODE = 0, 1
 
 __all__ = [
@@ -48,7 +49,7 @@ __all__ = [
     "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "util", "wait",
 ]  # fmt: skip
 
-_LAZY = ("actor", "dag", "runtime_env", "util", "types", "experimental")
+_LAZY = ("actor", "remote_function", "dag", "runtime_env", "util", "types", "experimental")
 
 
 def __getattr__(name: str) -> Any:

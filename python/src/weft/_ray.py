@@ -1,7 +1,8 @@
 """Makes ``import ray`` the modules of Weft: the same objects, under a second name.
 
 With WEFT_RAY_OVERLAY=1, and where genuine Ray is installed too, a module that Weft does not have is Ray's own, running on Weft's
-Core. That goes as far as Ray's Python does: a module of its that is compiled is not loaded, and neither is one that needs it.
+Core. That goes as far as Ray's Python does: of its compiled part, ``ray._raylet``, they get what _compiled has, and other modules
+that are compiled are refused.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def _ours(name: str) -> str:
+    if name == "ray._raylet" and os.environ.get(OVERLAY):
+        return "weft._compiled"
     return "weft" + name[len("ray") :]
 
 
@@ -62,6 +65,9 @@ def _genuine(name: str) -> importlib.machinery.ModuleSpec:
         root = os.path.join(folder or os.getcwd(), "ray")
         if not os.path.isdir(os.path.join(root, "_private")):  # every version has that, and ray-shim has not
             continue
+        brought = os.path.join(root, "thirdparty_files")  # what its modules expect to be there
+        if os.path.isdir(brought) and brought not in sys.path:
+            sys.path.append(brought)
         spec = importlib.machinery.PathFinder.find_spec(name, [os.path.join(root, *parts[1:-1])])
         if spec is None:
             raise ModuleNotFoundError(f"neither Weft nor the Ray in {root} has a module {name!r}", name=name)

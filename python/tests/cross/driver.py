@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import functions
+import pyarrow
 import pytest
 
 import weft
@@ -34,6 +35,8 @@ def values():
     data = bytes(range(256)) * 1000  # more than goes in a message
     assert weft.get(weft.go_function("cross.reverse").remote(data)) == data[::-1]
     assert weft.get(weft.go_function("cross.divide", num_returns=2).remote(57)) == [5, 7]
+    table = pyarrow.table({"a": list(range(20_000)), "b": ["x"] * 20_000})
+    assert weft.get(weft.go_function("cross.echoArrow").remote(table)).equals(table)
     items = weft.go_function("cross.count", num_returns="streaming").remote(100)
     assert [weft.get(r) for r in items] == list(range(100))
 

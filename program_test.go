@@ -22,7 +22,7 @@ import (
 // programEnv makes this test binary another program: a driver, or a node.
 const programEnv = "WEFT_TEST_PROGRAM"
 
-var programs = map[string]func(dir, address string) int{"driver": drive, "node": serve, unready: driveUnready}
+var programs = map[string]func(dir, address string) int{"driver": drive, "node": serve, unready: driveUnready, "replayed": replayed}
 
 // unready is the driver whose workers never become workers.
 const unready = "unready"

@@ -90,6 +90,9 @@ func Init(ctx context.Context, opts ...InitOption) (*Session, error) {
 		opt(&o)
 	}
 	s, err := open(ctx, &o)
+	if task := os.Getenv(client.ReplayEnv); task != "" {
+		os.Exit(client.ReplayMain(ctx, s.client(), task, err))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +121,14 @@ func open(ctx context.Context, o *initOptions) (*Session, error) {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
 	return &Session{sess: sess, node: n}, nil
+}
+
+// client is the session under s, if there is one.
+func (s *Session) client() client.Session {
+	if s == nil {
+		return nil
+	}
+	return s.sess
 }
 
 // Shutdown ends the first session; see Session.Shutdown.

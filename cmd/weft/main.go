@@ -4,6 +4,7 @@
 //	weft status           what a node has and does
 //	weft list tasks       and actors, objects, workers, jobs, nodes, groups
 //	weft why ID           what something waits for, or why it failed
+//	weft replay TASK      run a failed task again, here and alone
 //	weft events           what happened; -f for what happens
 //	weft timeline         the same, for ui.perfetto.dev
 //	weft stop             end a node

@@ -131,7 +131,7 @@ func (n *Node) attemptOver(t *task, ev *own.Event) {
 		n.guestOver(t, ev)
 		return
 	}
-	n.stepOwn(ev)
+	n.stepFailed(t, ev)
 }
 
 // guestOver tells the owner of a guest how its attempt ended.

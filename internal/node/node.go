@@ -75,6 +75,7 @@ type Node struct {
 	lastSpec *spec.Task // of which lastName is the name
 	lastName event.Name
 	counts   counts
+	failures failures
 
 	// What few tasks have.
 	unwatch   map[id.Task]func() bool // ends the watch of its submitter's context

@@ -259,7 +259,7 @@ func (n *Node) failedAway(t *task, p *peer, m *nodev1.Outcome, o *outcome) error
 		n.answeredAgain(t, o, &ev)
 		return nil
 	}
-	n.stepOwn(&ev)
+	n.stepFailed(t, &ev)
 	n.settleOwn()
 	t.out = nil
 	return nil

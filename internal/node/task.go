@@ -377,7 +377,7 @@ func (n *Node) conclude(t *task, o *outcome) {
 	}
 	if o.err != nil && o.err.Code == wire.UserError && t.worker != 0 {
 		ev.Kind, ev.Fault = own.Failed, own.User
-		n.stepOwn(&ev)
+		n.stepFailed(t, &ev)
 		return
 	}
 	n.counts.done++

@@ -543,6 +543,31 @@ def test_the_name_of_ray(tmp_path, ray):
     assert (out.stdout, out.returncode) == ("True\n", 0), out.stderr
 
 
+def test_replay(tmp_path, ray):
+    """`weft replay` runs a failed task again, with the arguments that it had."""
+
+    @ray.remote
+    def audit(name, numbers, *, big):
+        raise ValueError(f"{name}: {sum(numbers)} and {len(big)} do not add up")
+
+    failed = audit.remote("books", ray.remote(lambda: [1, 2]).remote(), big=ray.put(b"x" * 300_000))
+    with pytest.raises(ValueError):
+        ray.get(failed)
+    out = _replay(failed.task_id().hex())
+    assert out.returncode == 1 and "ValueError: books: 3 and 300000 do not add up" in out.stderr, out
+    out = _replay(failed.task_id().hex(), "--print")
+    assert out.stdout.strip().endswith(f"{sys.executable} -m weft._replay {failed.task_id().hex()}"), out
+    out = _replay("ab" * 16)
+    assert out.returncode != 0 and "arguments are gone" in out.stderr, out
+
+
+def _replay(*arguments):
+    import _weft
+    from weft import _state
+
+    return subprocess.run([_weft.find(), "replay", "--address", _state.current().address, *arguments], capture_output=True, text=True)
+
+
 def _alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as f:

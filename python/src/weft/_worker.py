@@ -269,7 +269,7 @@ class Worker:
 
     def _load(self, t: Any) -> Any:
         if not t.code:
-            return _by_name(t.function)
+            return by_name(t.function)
         found = self.functions.get(t.code)
         if found is None:
             data = self.session.ask(pb.KIND_FETCH, pb.Fetch(hash=t.code)).data
@@ -277,19 +277,7 @@ class Worker:
         return found
 
     def _arguments(self, job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        sent = job.execute.args
-        if job.template.portable:
-            return tuple([self._list(a) if a.list else self._argument(a) for a in sent]), {}
-        if not sent:
-            return (), {}
-        packed = self._argument(sent[0])
-        args = packed[0]
-        kwargs = packed[1] if len(packed) > 1 else {}
-        if len(sent) > 1:
-            values = [None, *(self._argument(a) for a in sent[1:])]
-            args = tuple([values[a.index] if type(a) is Slot else a for a in args])
-            kwargs = {k: values[v.index] if type(v) is Slot else v for k, v in kwargs.items()}
-        return args, kwargs
+        return unpack(job.execute.args, job.template.portable, self._argument, self._list)
 
     def _argument(self, a: Any) -> Any:
         return self._value(a.value, a.object)
@@ -494,7 +482,25 @@ class _NotFound(Exception):
         self.hint = hint
 
 
-def _by_name(name: str) -> Any:
+def unpack(
+    sent: Any, portable: bool, argument: Callable[[Any], Any], many: Callable[[Any], list[Any]]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:  # fmt: skip
+    """The arguments of a call, as the function gets them, of those that were sent."""
+    if portable:
+        return tuple([many(a) if a.list else argument(a) for a in sent]), {}
+    if not sent:
+        return (), {}
+    packed = argument(sent[0])
+    args = packed[0]
+    kwargs = packed[1] if len(packed) > 1 else {}
+    if len(sent) > 1:
+        values = [None, *(argument(a) for a in sent[1:])]
+        args = tuple([values[a.index] if type(a) is Slot else a for a in args])
+        kwargs = {k: values[v.index] if type(v) is Slot else v for k, v in kwargs.items()}
+    return args, kwargs
+
+
+def by_name(name: str) -> Any:
     """What "module:qualified.name" names."""
     import importlib
 

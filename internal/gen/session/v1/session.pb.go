@@ -3668,7 +3668,7 @@ func (x *Query) GetId() []byte {
 type Answer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
-	Json          []byte                 `protobuf:"bytes,2,opt,name=json,proto3" json:"json,omitempty"`
+	Json          []byte                 `protobuf:"bytes,2,opt,name=json,proto3" json:"json,omitempty"` // or what the question says
 	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3721,6 +3721,92 @@ func (x *Answer) GetJson() []byte {
 func (x *Answer) GetError() *Error {
 	if x != nil {
 		return x.Error
+	}
+	return nil
+}
+
+// FailedCall is the answer to the question "replay": what a failed task was
+// called with, and by which program.
+type FailedCall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Template      *Template              `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`
+	Args          []*Arg                 `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`                                                                                   // values, or the objects whose values they were
+	Code          []byte                 `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`                                                                                   // of the template
+	Program       string                 `protobuf:"bytes,4,opt,name=program,proto3" json:"program,omitempty"`                                                                             // of the driver; empty if that is the node's process
+	Python        string                 `protobuf:"bytes,5,opt,name=python,proto3" json:"python,omitempty"`                                                                               // the interpreter of Python's tasks
+	Metadata      map[string]string      `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // as in Welcome
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailedCall) Reset() {
+	*x = FailedCall{}
+	mi := &file_session_v1_session_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailedCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailedCall) ProtoMessage() {}
+
+func (x *FailedCall) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailedCall.ProtoReflect.Descriptor instead.
+func (*FailedCall) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *FailedCall) GetTemplate() *Template {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
+func (x *FailedCall) GetArgs() []*Arg {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *FailedCall) GetCode() []byte {
+	if x != nil {
+		return x.Code
+	}
+	return nil
+}
+
+func (x *FailedCall) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *FailedCall) GetPython() string {
+	if x != nil {
+		return x.Python
+	}
+	return ""
+}
+
+func (x *FailedCall) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
 	}
 	return nil
 }
@@ -4029,7 +4115,18 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06Answer\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x12\n" +
 	"\x04json\x18\x02 \x01(\fR\x04json\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error*\x88\a\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"\xb7\x02\n" +
+	"\n" +
+	"FailedCall\x125\n" +
+	"\btemplate\x18\x01 \x01(\v2\x19.weft.session.v1.TemplateR\btemplate\x12(\n" +
+	"\x04args\x18\x02 \x03(\v2\x14.weft.session.v1.ArgR\x04args\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\fR\x04code\x12\x18\n" +
+	"\aprogram\x18\x04 \x01(\tR\aprogram\x12\x16\n" +
+	"\x06python\x18\x05 \x01(\tR\x06python\x12E\n" +
+	"\bmetadata\x18\x06 \x03(\v2).weft.session.v1.FailedCall.MetadataEntryR\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x88\a\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -4109,7 +4206,7 @@ func file_session_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_session_v1_session_proto_goTypes = []any{
 	(Kind)(0),             // 0: weft.session.v1.Kind
 	(*Hello)(nil),         // 1: weft.session.v1.Hello
@@ -4159,25 +4256,27 @@ var file_session_v1_session_proto_goTypes = []any{
 	(*Fetched)(nil),       // 45: weft.session.v1.Fetched
 	(*Query)(nil),         // 46: weft.session.v1.Query
 	(*Answer)(nil),        // 47: weft.session.v1.Answer
-	nil,                   // 48: weft.session.v1.Hello.MetadataEntry
-	nil,                   // 49: weft.session.v1.Hello.ProgramsEntry
-	nil,                   // 50: weft.session.v1.Welcome.MetadataEntry
-	nil,                   // 51: weft.session.v1.Template.ResourcesEntry
-	nil,                   // 52: weft.session.v1.ActorTemplate.GroupsEntry
-	nil,                   // 53: weft.session.v1.Bundle.ResourcesEntry
+	(*FailedCall)(nil),    // 48: weft.session.v1.FailedCall
+	nil,                   // 49: weft.session.v1.Hello.MetadataEntry
+	nil,                   // 50: weft.session.v1.Hello.ProgramsEntry
+	nil,                   // 51: weft.session.v1.Welcome.MetadataEntry
+	nil,                   // 52: weft.session.v1.Template.ResourcesEntry
+	nil,                   // 53: weft.session.v1.ActorTemplate.GroupsEntry
+	nil,                   // 54: weft.session.v1.Bundle.ResourcesEntry
+	nil,                   // 55: weft.session.v1.FailedCall.MetadataEntry
 }
 var file_session_v1_session_proto_depIdxs = []int32{
-	48, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
-	49, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
-	50, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
+	49, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
+	50, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
+	51, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
 	5,  // 3: weft.session.v1.Goodbye.error:type_name -> weft.session.v1.Error
 	6,  // 4: weft.session.v1.Error.cause:type_name -> weft.session.v1.Value
 	7,  // 5: weft.session.v1.Value.at:type_name -> weft.session.v1.Location
 	5,  // 6: weft.session.v1.Value.error:type_name -> weft.session.v1.Error
-	51, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
+	52, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
 	10, // 8: weft.session.v1.Template.selector:type_name -> weft.session.v1.Term
 	11, // 9: weft.session.v1.Template.actor:type_name -> weft.session.v1.ActorTemplate
-	52, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
+	53, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
 	6,  // 11: weft.session.v1.Arg.value:type_name -> weft.session.v1.Value
 	6,  // 12: weft.session.v1.Arg.values:type_name -> weft.session.v1.Value
 	12, // 13: weft.session.v1.Submit.args:type_name -> weft.session.v1.Arg
@@ -4187,7 +4286,7 @@ var file_session_v1_session_proto_depIdxs = []int32{
 	6,  // 17: weft.session.v1.ObjectValue.value:type_name -> weft.session.v1.Value
 	5,  // 18: weft.session.v1.Found.error:type_name -> weft.session.v1.Error
 	27, // 19: weft.session.v1.Group.bundles:type_name -> weft.session.v1.Bundle
-	53, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
+	54, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
 	10, // 21: weft.session.v1.Bundle.selector:type_name -> weft.session.v1.Term
 	5,  // 22: weft.session.v1.Grouped.error:type_name -> weft.session.v1.Error
 	6,  // 23: weft.session.v1.Item.value:type_name -> weft.session.v1.Value
@@ -4198,11 +4297,14 @@ var file_session_v1_session_proto_depIdxs = []int32{
 	5,  // 28: weft.session.v1.Result.error:type_name -> weft.session.v1.Error
 	5,  // 29: weft.session.v1.Fetched.error:type_name -> weft.session.v1.Error
 	5,  // 30: weft.session.v1.Answer.error:type_name -> weft.session.v1.Error
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	9,  // 31: weft.session.v1.FailedCall.template:type_name -> weft.session.v1.Template
+	12, // 32: weft.session.v1.FailedCall.args:type_name -> weft.session.v1.Arg
+	55, // 33: weft.session.v1.FailedCall.metadata:type_name -> weft.session.v1.FailedCall.MetadataEntry
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_session_v1_session_proto_init() }
@@ -4216,7 +4318,7 @@ func file_session_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_v1_session_proto_rawDesc), len(file_session_v1_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   53,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

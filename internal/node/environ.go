@@ -10,7 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/weftrun/weft/internal/dispatch"
 	"github.com/weftrun/weft/internal/environ"
+	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
+	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/wire"
 	"github.com/weftrun/weft/internal/worker"
 )
@@ -31,20 +34,12 @@ func (n *Node) environment(p *process, j *job, s *worker.Spec) error {
 	if p.class.Env.IsZero() {
 		return nil
 	}
-	d, err := environ.Parse(p.class.Env)
-	if err != nil {
-		return err
-	}
-	origin := &environ.Origin{Variables: os.Environ(), Blob: func(ctx context.Context, hash []byte) ([]byte, error) { return n.jobBlob(ctx, j, hash) }}
-	if p.class.Language == wire.Python {
-		origin.Python = j.python
-	}
-	e, err := n.environs.Acquire(n.ctx, d, origin)
+	e, err := n.acquireEnviron(j, p.class)
 	if err != nil {
 		return err
 	}
 	p.env, s.Env = e, e.Variables
-	if origin.Python == "" {
+	if p.class.Language != wire.Python {
 		return nil
 	}
 	s.Path = e.Python
@@ -54,6 +49,56 @@ func (n *Node) environment(p *process, j *job, s *worker.Spec) error {
 		s.Hint = "the command of py_executable must run a Python that finds the package weft"
 	}
 	return nil
+}
+
+// acquireEnviron is environ.Acquire of what a class of worker needs.
+func (n *Node) acquireEnviron(j *job, class dispatch.Class) (*environ.Environment, error) {
+	d, err := environ.Parse(class.Env)
+	if err != nil {
+		return nil, err
+	}
+	origin := &environ.Origin{Variables: os.Environ(), Blob: func(ctx context.Context, hash []byte) ([]byte, error) { return n.jobBlob(ctx, j, hash) }}
+	if class.Language == wire.Python {
+		origin.Python = j.python
+	}
+	return n.environs.Acquire(n.ctx, d, origin)
+}
+
+// prepare builds the environment of a Python driver's tasks before one needs it.
+func (n *Node) prepare(s *session, m *sessionv1.Prepare) error {
+	j := n.jobs[s.job]
+	switch {
+	case len(m.RuntimeEnv) > wire.MaxRuntimeEnv:
+		return &wire.Error{Code: wire.Protocol, Op: "prepare", Message: fmt.Sprintf("a runtime environment of %d bytes", len(m.RuntimeEnv))}
+	case j == nil || j.python == "" || j.prepared || n.closed:
+		return nil
+	}
+	j.prepared = true
+	class := dispatch.Class{Job: j.id, Env: spec.NewRuntimeEnv(strings.Clone(m.RuntimeEnv)), Language: wire.Python}
+	n.spawnHere(func() {
+		if e, err := n.acquireEnviron(j, class); err == nil { // or who needs it says why not
+			e.Release()
+		}
+	})
+	return nil
+}
+
+// Prepare implements proto.Handler.
+func (h *handler) Prepare(m *sessionv1.Prepare) error {
+	return h.in(func() error { return h.n.prepare(h.s, m) })
+}
+
+// environPending reports whether a worker of t's class waits for its environment.
+func (n *Node) environPending(t *spec.Task) bool {
+	if t.Env.IsZero() {
+		return false
+	}
+	for _, p := range n.workers {
+		if p.proc == nil && p.class.Job == t.Job && p.class.Env == t.Env {
+			return true
+		}
+	}
+	return false
 }
 
 // workerModule is what a worker of Python runs.

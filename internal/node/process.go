@@ -41,13 +41,14 @@ type process struct {
 
 // job is one driver's work: what its workers are started from, and who they are.
 type job struct {
-	id      id.Job
-	session *session
-	exe     *os.File                       // the program of its Go workers; nil is this process's own
-	noExe   *wire.Error                    // why there is no such program
-	name    string                         // of its Go workers
-	failed  map[dispatch.Class]*wire.Error // why the last worker of a class could not be started
-	blobs   blobs
+	id       id.Job
+	session  *session
+	exe      *os.File                       // the program of its Go workers; nil is this process's own
+	noExe    *wire.Error                    // why there is no such program
+	name     string                         // of its Go workers
+	failed   map[dispatch.Class]*wire.Error // why the last worker of a class could not be started
+	blobs    blobs
+	prepared bool // its environment was asked for
 
 	home     *peer             // the node of its driver; nil is this one
 	program  sync.Mutex        // exe is being fetched from there

@@ -242,6 +242,9 @@ func (x *explainer) queued(r *state.Reason, t id.Task, depth int) {
 		r.Text = fmt.Sprintf("it is %s on worker %d", d.Phase, d.Worker)
 	case dispatch.ForWorker:
 		r.Text = "its worker process is being started"
+		if p := x.n.task(t); p != nil && x.n.environPending(p.spec) {
+			r.Text = "its runtime environment is being built"
+		}
 	case dispatch.ForMemory:
 		r.Text, r.Next = "the node admits nothing new for want of memory: "+x.n.memory.machine.Explain(), "`weft status` shows who uses it"
 	case dispatch.ForBundle:

@@ -15,6 +15,7 @@ type Handler interface {
 	Query(m *sessionv1.Query) error
 	Blob(m *sessionv1.Blob) error
 	Fetch(m *sessionv1.Fetch) error
+	Prepare(m *sessionv1.Prepare) error
 	// BatchEnd comes after the frames that one look at the sockets brought, and
 	// within long batches now and then: the time to write what they caused.
 	BatchEnd()

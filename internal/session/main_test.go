@@ -195,6 +195,7 @@ func (nop) Begun(*sessionv1.TaskRef) error       { return nil }
 func (nop) TakenBack(*sessionv1.TakenBack) error { return nil }
 func (nop) Blob(*sessionv1.Blob) error           { return nil }
 func (nop) Fetch(*sessionv1.Fetch) error         { return nil }
+func (nop) Prepare(*sessionv1.Prepare) error     { return nil }
 func (nop) Query(*sessionv1.Query) error         { return nil }
 func (nop) BatchEnd()                            {}
 func (nop) Closed(error)                         {}

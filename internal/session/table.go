@@ -92,9 +92,10 @@ func newTable() *[256]entry {
 		sessionv1.Kind_KIND_BEGUN:      handles(task, Handler.Begun).fromWorker(),
 		sessionv1.Kind_KIND_TAKEN_BACK: handles(new(sessionv1.TakenBack), Handler.TakenBack).fromWorker().onSide(),
 
-		sessionv1.Kind_KIND_QUERY: handles(new(sessionv1.Query), Handler.Query),
-		sessionv1.Kind_KIND_BLOB:  handles(new(sessionv1.Blob), Handler.Blob),
-		sessionv1.Kind_KIND_FETCH: handles(new(sessionv1.Fetch), Handler.Fetch),
+		sessionv1.Kind_KIND_QUERY:   handles(new(sessionv1.Query), Handler.Query),
+		sessionv1.Kind_KIND_BLOB:    handles(new(sessionv1.Blob), Handler.Blob),
+		sessionv1.Kind_KIND_FETCH:   handles(new(sessionv1.Fetch), Handler.Fetch),
+		sessionv1.Kind_KIND_PREPARE: handles(new(sessionv1.Prepare), Handler.Prepare),
 	}
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import functools
+import http.server
 import io
 import os
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
 import zipfile
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from conftest import ORACLE
 if ORACLE:
     pytest.skip("Weft's own", allow_module_level=True)
 
-from weft import _build, _packages
+from weft import _build, _node, _packages
 
 
 @pytest.mark.parametrize(("field", "says"), [("conda", "py_executable"), ("image_uri", "weft start"), ("wombat", "there are env_vars")])
@@ -38,7 +41,9 @@ def job(tmp_path):
     def run(text, **popen):
         file = tmp_path / "program.py"
         file.write_text("import os, sys, time\nimport weft as ray\n" + textwrap.dedent(text))
-        return subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, **popen)
+        return subprocess.Popen(
+            [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=tmp_path, **popen
+        )
 
     return run
 
@@ -99,21 +104,31 @@ def test_too_slow(ray, tmp_path):
         ray.get(look.options(runtime_env=env).remote())
 
 
-def test_nothing_is_left_of_a_node_that_is_killed(job, tmp_path):
-    """The node dies while pip waits for a wheel that is a pipe nobody writes."""
-    pipe = tmp_path / "slow-1.0-py3-none-any.whl"
-    os.mkfifo(pipe)
+@pytest.fixture
+def pipe(tmp_path):
+    """A wheel that is a pipe nobody writes, for which pip waits as long as it is told to."""
+    os.mkfifo(tmp_path / "slow-1.0-py3-none-any.whl")
+    return tmp_path / "slow-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("eager", [True, False])
+def test_nothing_is_left_of_a_node_that_ends_while_it_builds(job, pipe, end, eager):
+    """Nor while it builds what no task has asked for yet."""
+    env = {"pip": ["--no-index", str(pipe)]}
     process = job(f"""
-        ray.init(num_cpus=1)
+        ray.init(num_cpus=1, runtime_env={env if eager else {}!r})
         from weft import _api
         print(_api._node_here.process.pid, flush=True)
-        ray.get(ray.remote(lambda: 1).options(runtime_env={{"pip": ["--no-index", {str(pipe)!r}]}}).remote())
+        if {eager}:
+            sys.stdin.read()
+        ray.get(ray.remote(lambda: 1).options(runtime_env={env!r}).remote())
     """)
     node = int(process.stdout.readline())
     writer = os.open(pipe, os.O_WRONLY)  # returns when pip has opened it
     holders = processes_with(str(pipe))
     assert holders
-    os.kill(node, signal.SIGKILL)
+    os.kill(node, end)
     with pytest.raises(BrokenPipeError):
         while True:
             os.write(writer, b"x" * 65536)
@@ -122,6 +137,21 @@ def test_nothing_is_left_of_a_node_that_is_killed(job, tmp_path):
     os.close(writer)
     process.kill()
     process.communicate()
+
+
+def test_why_a_task_waits_for_its_environment(job, pipe):
+    process = job(f"""
+        context = ray.init(num_cpus=1)
+        ref = ray.remote(lambda: 1).options(runtime_env={{"pip": ["--no-index", {str(pipe)!r}]}}).remote()
+        print(context["address"], ref.hex(), flush=True)
+        ray.get(ref)
+    """)
+    address, ref = process.stdout.readline().split()
+    with open(pipe, "wb"):  # by then pip has opened it
+        done = subprocess.run([_node._binary(), "why", ref], env={**os.environ, "WEFT_ADDRESS": address}, capture_output=True, text=True)
+        process.kill()
+        process.communicate()
+    assert "its runtime environment is being built" in done.stdout, done.stderr
 
 
 def processes_with(argument):
@@ -135,6 +165,35 @@ def processes_with(argument):
         if int(pid) != os.getpid() and argument in names:
             found.append(int(pid))
     return found
+
+
+def test_a_module_by_http(ray, module_zip):
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=module_zip.parent))
+    threading.Thread(target=served.serve_forever).start()
+    try:
+        url = f"http://127.0.0.1:{served.server_port}/"
+        look = ray.remote(lambda: __import__("weft_t_served").VALUE)
+        assert ray.get(look.options(runtime_env={"py_modules": [url + module_zip.name]}).remote()) == 5
+        with pytest.raises(ray.exceptions.RuntimeEnvSetupError, match="404"):
+            ray.get(look.options(runtime_env={"py_modules": [url + "none.zip"]}).remote())
+    finally:
+        served.shutdown()
+        served.server_close()
+
+
+@pytest.fixture
+def module_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "served.zip", "w") as z:
+        z.writestr("top/weft_t_served.py", "VALUE = 5\n")
+    return tmp_path / "served.zip"
+
+
+def test_a_package_of_several_parts(ray, tmp_path, monkeypatch):
+    monkeypatch.setattr(_packages, "_PART", 1000)
+    data = os.urandom(5500)
+    (tmp_path / "data.bin").write_bytes(data)
+    look = ray.remote(lambda: Path("data.bin").read_bytes())
+    assert ray.get(look.options(runtime_env={"working_dir": str(tmp_path)}).remote()) == data
 
 
 # Packages.

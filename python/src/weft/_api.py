@@ -75,7 +75,7 @@ def init(
             raise ValueError(f"When connecting to an existing node, {', '.join(k for k, v in given.items() if v is not None)} must not be provided.")
         try:
             session = _state.session = _join(address, namespace or "", _programs(go_program))
-            session.runtime_env = _environment.describe(session, runtime_env or {})
+            _environment.of_job(session, runtime_env or {})
         except BaseException:
             shutdown()
             _end_node()

@@ -46,6 +46,14 @@ def canonical(env: Mapping[str, Any]) -> str:
     return json.dumps(env, sort_keys=True, separators=(",", ":")) if env else ""
 
 
+def of_job(session: Session, asked: Mapping[str, Any]) -> None:
+    """Makes this the environment of the session's tasks, unless they say otherwise, and has the node begin to build it."""
+    session.runtime_env = describe(session, asked)
+    if session.runtime_env and (asked.get("config") or {}).get("eager_install", True):
+        session.send(pb.KIND_PREPARE, pb.Prepare(runtime_env=canonical(session.runtime_env)))
+        session.flush()
+
+
 def describe(session: Session, asked: Mapping[str, Any]) -> dict[str, Any]:
     """An environment as the node is told it."""
     from weft.runtime_env import RuntimeEnv

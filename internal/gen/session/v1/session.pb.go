@@ -90,6 +90,7 @@ const (
 	Kind_KIND_QUERY       Kind = 36 // Query, answered by Answer
 	Kind_KIND_BLOB        Kind = 37 // Blob: code or an environment's files, kept for the job
 	Kind_KIND_FETCH       Kind = 38 // Fetch, answered by Fetched
+	Kind_KIND_PREPARE     Kind = 39 // Prepare: build what workers will need; once a job
 	// Call lane, node to client.
 	Kind_KIND_VALUE      Kind = 50 // ObjectValue
 	Kind_KIND_READY      Kind = 51 // Objects
@@ -150,6 +151,7 @@ var (
 		36: "KIND_QUERY",
 		37: "KIND_BLOB",
 		38: "KIND_FETCH",
+		39: "KIND_PREPARE",
 		50: "KIND_VALUE",
 		51: "KIND_READY",
 		52: "KIND_RESERVED",
@@ -204,6 +206,7 @@ var (
 		"KIND_QUERY":       36,
 		"KIND_BLOB":        37,
 		"KIND_FETCH":       38,
+		"KIND_PREPARE":     39,
 		"KIND_VALUE":       50,
 		"KIND_READY":       51,
 		"KIND_RESERVED":    52,
@@ -3604,6 +3607,52 @@ func (x *Fetched) GetError() *Error {
 	return nil
 }
 
+// Prepare has the node build a runtime environment before a task needs it. Only
+// who needs it is told of a failure.
+type Prepare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RuntimeEnv    string                 `protobuf:"bytes,1,opt,name=runtime_env,json=runtimeEnv,proto3" json:"runtime_env,omitempty"` // as in Template
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prepare) Reset() {
+	*x = Prepare{}
+	mi := &file_session_v1_session_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prepare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prepare) ProtoMessage() {}
+
+func (x *Prepare) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prepare.ProtoReflect.Descriptor instead.
+func (*Prepare) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *Prepare) GetRuntimeEnv() string {
+	if x != nil {
+		return x.RuntimeEnv
+	}
+	return ""
+}
+
 // Query asks the state API of the node; the answer is JSON.
 type Query struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3616,7 +3665,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_session_v1_session_proto_msgTypes[45]
+	mi := &file_session_v1_session_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3628,7 +3677,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[45]
+	mi := &file_session_v1_session_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3641,7 +3690,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{45}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Query) GetRequest() uint64 {
@@ -3676,7 +3725,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_session_v1_session_proto_msgTypes[46]
+	mi := &file_session_v1_session_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3688,7 +3737,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[46]
+	mi := &file_session_v1_session_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3701,7 +3750,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{46}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Answer) GetRequest() uint64 {
@@ -3741,7 +3790,7 @@ type FailedCall struct {
 
 func (x *FailedCall) Reset() {
 	*x = FailedCall{}
-	mi := &file_session_v1_session_proto_msgTypes[47]
+	mi := &file_session_v1_session_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3753,7 +3802,7 @@ func (x *FailedCall) String() string {
 func (*FailedCall) ProtoMessage() {}
 
 func (x *FailedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[47]
+	mi := &file_session_v1_session_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3766,7 +3815,7 @@ func (x *FailedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedCall.ProtoReflect.Descriptor instead.
 func (*FailedCall) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{47}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *FailedCall) GetTemplate() *Template {
@@ -4107,7 +4156,10 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\aFetched\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"E\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"*\n" +
+	"\aPrepare\x12\x1f\n" +
+	"\vruntime_env\x18\x01 \x01(\tR\n" +
+	"runtimeEnv\"E\n" +
 	"\x05Query\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x0e\n" +
@@ -4126,7 +4178,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\bmetadata\x18\x06 \x03(\v2).weft.session.v1.FailedCall.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x88\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x9a\a\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -4169,7 +4221,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"KIND_QUERY\x10$\x12\r\n" +
 	"\tKIND_BLOB\x10%\x12\x0e\n" +
 	"\n" +
-	"KIND_FETCH\x10&\x12\x0e\n" +
+	"KIND_FETCH\x10&\x12\x10\n" +
+	"\fKIND_PREPARE\x10'\x12\x0e\n" +
 	"\n" +
 	"KIND_VALUE\x102\x12\x0e\n" +
 	"\n" +
@@ -4206,7 +4259,7 @@ func file_session_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_session_v1_session_proto_goTypes = []any{
 	(Kind)(0),             // 0: weft.session.v1.Kind
 	(*Hello)(nil),         // 1: weft.session.v1.Hello
@@ -4254,29 +4307,30 @@ var file_session_v1_session_proto_goTypes = []any{
 	(*Blob)(nil),          // 43: weft.session.v1.Blob
 	(*Fetch)(nil),         // 44: weft.session.v1.Fetch
 	(*Fetched)(nil),       // 45: weft.session.v1.Fetched
-	(*Query)(nil),         // 46: weft.session.v1.Query
-	(*Answer)(nil),        // 47: weft.session.v1.Answer
-	(*FailedCall)(nil),    // 48: weft.session.v1.FailedCall
-	nil,                   // 49: weft.session.v1.Hello.MetadataEntry
-	nil,                   // 50: weft.session.v1.Hello.ProgramsEntry
-	nil,                   // 51: weft.session.v1.Welcome.MetadataEntry
-	nil,                   // 52: weft.session.v1.Template.ResourcesEntry
-	nil,                   // 53: weft.session.v1.ActorTemplate.GroupsEntry
-	nil,                   // 54: weft.session.v1.Bundle.ResourcesEntry
-	nil,                   // 55: weft.session.v1.FailedCall.MetadataEntry
+	(*Prepare)(nil),       // 46: weft.session.v1.Prepare
+	(*Query)(nil),         // 47: weft.session.v1.Query
+	(*Answer)(nil),        // 48: weft.session.v1.Answer
+	(*FailedCall)(nil),    // 49: weft.session.v1.FailedCall
+	nil,                   // 50: weft.session.v1.Hello.MetadataEntry
+	nil,                   // 51: weft.session.v1.Hello.ProgramsEntry
+	nil,                   // 52: weft.session.v1.Welcome.MetadataEntry
+	nil,                   // 53: weft.session.v1.Template.ResourcesEntry
+	nil,                   // 54: weft.session.v1.ActorTemplate.GroupsEntry
+	nil,                   // 55: weft.session.v1.Bundle.ResourcesEntry
+	nil,                   // 56: weft.session.v1.FailedCall.MetadataEntry
 }
 var file_session_v1_session_proto_depIdxs = []int32{
-	49, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
-	50, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
-	51, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
+	50, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
+	51, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
+	52, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
 	5,  // 3: weft.session.v1.Goodbye.error:type_name -> weft.session.v1.Error
 	6,  // 4: weft.session.v1.Error.cause:type_name -> weft.session.v1.Value
 	7,  // 5: weft.session.v1.Value.at:type_name -> weft.session.v1.Location
 	5,  // 6: weft.session.v1.Value.error:type_name -> weft.session.v1.Error
-	52, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
+	53, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
 	10, // 8: weft.session.v1.Template.selector:type_name -> weft.session.v1.Term
 	11, // 9: weft.session.v1.Template.actor:type_name -> weft.session.v1.ActorTemplate
-	53, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
+	54, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
 	6,  // 11: weft.session.v1.Arg.value:type_name -> weft.session.v1.Value
 	6,  // 12: weft.session.v1.Arg.values:type_name -> weft.session.v1.Value
 	12, // 13: weft.session.v1.Submit.args:type_name -> weft.session.v1.Arg
@@ -4286,7 +4340,7 @@ var file_session_v1_session_proto_depIdxs = []int32{
 	6,  // 17: weft.session.v1.ObjectValue.value:type_name -> weft.session.v1.Value
 	5,  // 18: weft.session.v1.Found.error:type_name -> weft.session.v1.Error
 	27, // 19: weft.session.v1.Group.bundles:type_name -> weft.session.v1.Bundle
-	54, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
+	55, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
 	10, // 21: weft.session.v1.Bundle.selector:type_name -> weft.session.v1.Term
 	5,  // 22: weft.session.v1.Grouped.error:type_name -> weft.session.v1.Error
 	6,  // 23: weft.session.v1.Item.value:type_name -> weft.session.v1.Value
@@ -4299,7 +4353,7 @@ var file_session_v1_session_proto_depIdxs = []int32{
 	5,  // 30: weft.session.v1.Answer.error:type_name -> weft.session.v1.Error
 	9,  // 31: weft.session.v1.FailedCall.template:type_name -> weft.session.v1.Template
 	12, // 32: weft.session.v1.FailedCall.args:type_name -> weft.session.v1.Arg
-	55, // 33: weft.session.v1.FailedCall.metadata:type_name -> weft.session.v1.FailedCall.MetadataEntry
+	56, // 33: weft.session.v1.FailedCall.metadata:type_name -> weft.session.v1.FailedCall.MetadataEntry
 	34, // [34:34] is the sub-list for method output_type
 	34, // [34:34] is the sub-list for method input_type
 	34, // [34:34] is the sub-list for extension type_name
@@ -4318,7 +4372,7 @@ func file_session_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_v1_session_proto_rawDesc), len(file_session_v1_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   55,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -135,8 +135,7 @@ def test_nothing_is_left_of_a_node_that_ends_while_it_builds(job, pipe, end, eag
     while any(os.path.exists(f"/proc/{pid}") for pid in holders):
         os.sched_yield()
     os.close(writer)
-    process.kill()
-    process.communicate()
+    process.communicate(timeout=300)  # it finds that its node is gone, and removes its folder
 
 
 def test_why_a_task_waits_for_its_environment(job, pipe):
@@ -149,8 +148,8 @@ def test_why_a_task_waits_for_its_environment(job, pipe):
     address, ref = process.stdout.readline().split()
     with open(pipe, "wb"):  # by then pip has opened it
         done = subprocess.run([_node._binary(), "why", ref], env={**os.environ, "WEFT_ADDRESS": address}, capture_output=True, text=True)
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=300)
     assert "its runtime environment is being built" in done.stdout, done.stderr
 
 

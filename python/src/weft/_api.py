@@ -256,7 +256,7 @@ def wait(
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
     if any(not isinstance(r, ObjectRef) for r in refs):
         raise TypeError("wait() expected a list of ObjectRefs")
-    if len(set(refs)) != len(refs):
+    if len({r._entry.id for r in refs}) != len(refs):
         raise ValueError("Wait requires a list of unique object refs.")
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
@@ -265,21 +265,24 @@ def wait(
     if not refs:
         return [], []
     session = _state.current()
-    entries = [r._entry for r in refs]
-    session.watch(entries)
-    if not _enough(entries, num_returns):
+    if not _enough(refs, num_returns):
+        entries = [r._entry for r in refs]
+        session.watch(entries)
         with session.blocked(entries):
-            session.wait_until(lambda: _enough(entries, num_returns), timeout)
+            session.wait_until(lambda: _enough(refs, num_returns), timeout)
     ready: list[ObjectRef[Any]] = []
     rest: list[ObjectRef[Any]] = []
-    for ref in refs:
-        (ready if len(ready) < num_returns and is_there(ref._entry) else rest).append(ref)
+    for i, ref in enumerate(refs):
+        if len(ready) == num_returns:
+            rest += refs[i:]
+            break
+        (ready if is_there(ref._entry) else rest).append(ref)
     return ready, rest
 
 
-def _enough(entries: list[Any], n: int) -> bool:
-    for e in entries:
-        if is_there(e):
+def _enough(refs: list[ObjectRef[Any]], n: int) -> bool:
+    for r in refs:
+        if is_there(r._entry):
             n -= 1
             if n == 0:
                 return True

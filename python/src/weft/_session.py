@@ -37,7 +37,7 @@ from weft._memory import Slabs
 from weft._pb import session_pb2 as pb
 
 _HEADER = struct.Struct("<IB")
-_RECV = (256 << 10,)
+_RECV = (64 << 10,)  # less than malloc asks the kernel for each time
 _FLUSH_AT = 64 << 10  # bytes that are not kept waiting for company
 _LINGER = 0.001  # seconds that the side thread lets frames and dropped references wait for company
 

@@ -25,7 +25,7 @@ type group struct {
 
 // createGroup reserves g's bundles and answers once all of them are.
 func (n *Node) createGroup(g id.Group, s *spec.Group, by id.Session, answer func(error)) {
-	if n.closed {
+	if s := n.sessions[by]; n.closed || s == nil || s.ended {
 		answer(errClosed())
 		return
 	}

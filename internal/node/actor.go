@@ -268,7 +268,7 @@ func (n *Node) answered(t *task, o *outcome) {
 		n.finish(t, o)
 		return
 	}
-	n.answeredAgain(t, o, &own.Event{Fault: own.User})
+	n.answeredAgain(t, o, &own.Event{Fault: o.fault()})
 }
 
 // answeredAgain reports a call that failed in a way which its owner may want to

@@ -402,7 +402,7 @@ func (n *Node) result(s *session, m *sessionv1.Result) error {
 	if s.worker == nil {
 		return &wire.Error{Code: wire.Protocol, Message: "a result from a session that is no worker"}
 	}
-	t, o := n.task(tid), &outcome{exits: m.Exits, ran: int64(m.Ran)}
+	t, o := n.task(tid), &outcome{exits: m.Exits, final: m.Final, ran: int64(m.Ran)}
 	wanted := t != nil && t.worker == s.worker.id && t.number() == m.Attempt
 	switch {
 	case !wanted:

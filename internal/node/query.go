@@ -1,21 +1,32 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/state"
 	"github.com/weftrun/weft/internal/store"
 	"github.com/weftrun/weft/internal/wire"
 )
 
 // query answers a session's question about the state of the node, as JSON,
 // but for "replay": a FailedCall.
-func (n *Node) query(_ context.Context, what string, ids []byte) ([]byte, error) {
-	if what == "replay" {
-		return n.failedCall(ids)
+func (n *Node) query(ctx context.Context, what string, about []byte) ([]byte, error) {
+	switch what {
+	case "replay":
+		return n.failedCall(about)
+	case "tasks", "actors", "objects", "workers", "jobs", "nodes", "groups":
+		return n.queryRows(ctx, what, about)
+	case "why":
+		return asJSON(n.State().Why(ctx, string(about)))
+	case "timeline":
+		return n.timeline()
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -26,13 +37,71 @@ func (n *Node) query(_ context.Context, what string, ids []byte) ([]byte, error)
 	case "named":
 		return json.Marshal(n.namedActors())
 	case "object":
-		o, err := wire.ReadObject(ids)
+		o, err := wire.ReadObject(about)
 		if err != nil {
 			return nil, err
 		}
 		return n.statObject(o)
 	}
 	return nil, &wire.Error{Code: wire.NotFound, Op: "query", Message: "there is nothing called " + what}
+}
+
+// queryRows answers with rows; about is a state.Query.
+func (n *Node) queryRows(ctx context.Context, what string, about []byte) ([]byte, error) {
+	var q state.Query
+	if err := json.Unmarshal(about, &q); err != nil {
+		return nil, &wire.Error{Code: wire.Invalid, Op: "list " + what, Message: "the question is no state.Query: " + err.Error()}
+	}
+	q.Limit = min(q.Limit, maxQueryRows)
+	s := n.State()
+	switch what {
+	case "tasks":
+		return asJSON(s.Tasks(ctx, q))
+	case "actors":
+		return asJSON(s.Actors(ctx, q))
+	case "objects":
+		return asJSON(s.Objects(ctx, q))
+	case "workers":
+		return asJSON(s.Workers(ctx, q))
+	case "jobs":
+		return asJSON(s.Jobs(ctx, q))
+	case "nodes":
+		return asJSON(s.Nodes(ctx, q))
+	default:
+		return asJSON(s.Groups(ctx, q))
+	}
+}
+
+// maxQueryRows bounds an answer; who wants more asks for the next page.
+const maxQueryRows = 10_000
+
+// asJSON passes a view or the error for it on.
+func asJSON[T any](view T, err error) ([]byte, error) {
+	switch {
+	case errors.Is(err, state.ErrNotFound):
+		return nil, &wire.Error{Code: wire.NotFound, Message: err.Error()}
+	case err != nil:
+		return nil, &wire.Error{Code: wire.Invalid, Message: err.Error()}
+	}
+	return json.Marshal(view)
+}
+
+// timeline is what the events still have, as a Chrome trace.
+func (n *Node) timeline() ([]byte, error) {
+	var views []event.View
+	var page []event.Entry
+	for at := (event.Cursor{}); ; {
+		page, at, _ = n.events.Read(at, page[:0], pageSize)
+		for i := range page {
+			views = append(views, page[i].View(n.start))
+		}
+		if len(page) < pageSize {
+			break
+		}
+	}
+	var trace bytes.Buffer
+	err := event.WriteTimeline(&trace, n.id.String(), views)
+	return trace.Bytes(), err
 }
 
 // namedActor is a row of the answer to "named".

@@ -210,11 +210,12 @@ func (n *Node) constructedAway(t *task, m *nodev1.Outcome) {
 
 // outcomeOf ends the current attempt of t, which ran at p.
 func (n *Node) outcomeOf(t *task, p *peer, m *nodev1.Outcome) error {
-	o := &outcome{exits: m.Exits}
+	fault := own.Fault(m.Fault)
+	o := &outcome{exits: m.Exits, final: fault == own.Final}
 	if m.Error != nil {
 		o.err = wire.ErrorFromPB(m.Error)
 	}
-	if fault := own.Fault(m.Fault); fault != 0 && fault != own.User {
+	if fault != 0 && fault != own.User && fault != own.Final {
 		delete(n.elsewhere, t.id)
 		return n.failedAway(t, p, m, o)
 	}

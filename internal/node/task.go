@@ -87,7 +87,16 @@ type outcome struct {
 	one     [1]client.Result
 	err     *wire.Error
 	exits   bool  // the actor ends with this call
+	final   bool  // err is not retried
 	ran     int64 // nanoseconds
+}
+
+// fault is what own is told of an error that the function returned.
+func (o *outcome) fault() own.Fault {
+	if o.final {
+		return own.Final
+	}
+	return own.User
 }
 
 // task returns the payload of a task, or nil. The effects of one event are
@@ -376,7 +385,7 @@ func (n *Node) conclude(t *task, o *outcome) {
 		return
 	}
 	if o.err != nil && o.err.Code == wire.UserError && t.worker != 0 {
-		ev.Kind, ev.Fault = own.Failed, own.User
+		ev.Kind, ev.Fault = own.Failed, o.fault()
 		n.stepFailed(t, &ev)
 		return
 	}
@@ -450,7 +459,7 @@ var faultCodes = map[own.Fault]wire.Code{
 	own.OutOfMemory: wire.OutOfMemory, own.TooLarge: wire.OutOfMemory, own.ArgLost: wire.ObjectLost, own.Cancelled: wire.Cancelled,
 	own.Unschedulable: wire.Unschedulable, own.SetupFailed: wire.SetupFailed, own.ActorDead: wire.ActorDied,
 	own.ActorMaybe: wire.ActorUnavailable, own.Bystander: wire.WorkerCrashed, own.Suspect: wire.WorkerCrashed,
-	own.ReplayMismatch: wire.UserError, own.ShortResult: wire.Protocol,
+	own.ReplayMismatch: wire.UserError, own.ShortResult: wire.Protocol, own.Final: wire.UserError,
 }
 
 // faultError describes a fault of which nothing more is known.

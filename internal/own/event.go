@@ -65,7 +65,7 @@ type Return struct {
 // Fault says why an attempt ended without a result.
 type Fault uint8
 
-// Faults. Only User is the program's own doing.
+// Faults. Only User and Final are the program's own doing.
 const (
 	User           Fault = iota + 1 // the function returned an error or panicked
 	WorkerDied                      // the process is gone
@@ -82,6 +82,7 @@ const (
 	Suspect                         // it or another ended their process: runs again, uncounted, in a process of its own. Only in effects
 	ReplayMismatch                  // a stream's retry made fewer items than had been delivered already
 	ShortResult                     // the execution said it was done but not all values came
+	Final                           // as User, with an error that is not retried whatever the task's options say
 )
 
 // Event is something that happened. Only the fields its kind names are read.

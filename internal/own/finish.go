@@ -279,7 +279,7 @@ func (m *Machine) failed(t *task, fault Fault, lost id.Object) {
 		m.emit(Effect{Kind: Retry, Task: t.id, Attempt: t.attempt, Fault: fault, Object: lost})
 		m.await(t)
 	default:
-		if fault != User {
+		if fault != User && fault != Final {
 			m.orphan(t, t.attempt)
 		}
 		m.fail(t, fault, lost)

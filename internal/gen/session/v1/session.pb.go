@@ -2885,6 +2885,7 @@ type Result struct {
 	Items         uint32                 `protobuf:"varint,7,opt,name=items,proto3" json:"items,omitempty"`                      // of a stream
 	Reservations  []uint64               `protobuf:"varint,8,rep,packed,name=reservations,proto3" json:"reservations,omitempty"` // as long as returns, 0 where the value is inline
 	Exits         bool                   `protobuf:"varint,9,opt,name=exits,proto3" json:"exits,omitempty"`                      // the actor ends with this call
+	Final         bool                   `protobuf:"varint,10,opt,name=final,proto3" json:"final,omitempty"`                     // error is none of those that the function's options have retried
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2978,6 +2979,13 @@ func (x *Result) GetReservations() []uint64 {
 func (x *Result) GetExits() bool {
 	if x != nil {
 		return x.Exits
+	}
+	return false
+}
+
+func (x *Result) GetFinal() bool {
+	if x != nil {
+		return x.Final
 	}
 	return false
 }
@@ -3657,8 +3665,8 @@ func (x *Prepare) GetRuntimeEnv() string {
 type Query struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
-	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"` // "resources", "nodes", "why", "task", ...
-	Id            []byte                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"` // "resources", "named", "object", "tasks" and other rows, "why", "timeline"
+	Id            []byte                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`     // what it is about: an object, the hex id for "why", a state.Query as JSON for rows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4107,7 +4115,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05begun\x18\n" +
 	" \x01(\bR\x05begun\x12\x10\n" +
 	"\x03job\x18\v \x01(\fR\x03job\x12\x18\n" +
-	"\adevices\x18\f \x03(\rR\adevices:\x04\xa8\xa6\x1f\x01\"\x94\x02\n" +
+	"\adevices\x18\f \x03(\rR\adevices:\x04\xa8\xa6\x1f\x01\"\xaa\x02\n" +
 	"\x06Result\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -4117,7 +4125,9 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x03ran\x18\x06 \x01(\x04R\x03ran\x12\x14\n" +
 	"\x05items\x18\a \x01(\rR\x05items\x12\"\n" +
 	"\freservations\x18\b \x03(\x04R\freservations\x12\x14\n" +
-	"\x05exits\x18\t \x01(\bR\x05exits:\x04\xa8\xa6\x1f\x01\"4\n" +
+	"\x05exits\x18\t \x01(\bR\x05exits\x12\x14\n" +
+	"\x05final\x18\n" +
+	" \x01(\bR\x05final:\x04\xa8\xa6\x1f\x01\"4\n" +
 	"\x06Revoke\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\fR\x05tasks\"7\n" +

@@ -143,6 +143,9 @@ func (n *Node) guestOver(t *task, ev *own.Event) {
 	}
 	if o := t.out; o != nil {
 		m.Ran, m.Exits = uint64(o.ran), o.exits
+		if o.final {
+			m.Fault = uint32(own.Final)
+		}
 		if o.err != nil {
 			m.Error = wire.ErrorToPB(o.err)
 		}

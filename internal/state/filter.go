@@ -27,9 +27,9 @@ const (
 // in JSON; an entry of a map is field.key, such as labels.zone. Text compares
 // without regard to case.
 type Filter struct {
-	Field string
-	Op    Op
-	Value string
+	Field string `json:"field"`
+	Op    Op     `json:"op"`
+	Value string `json:"value"`
 }
 
 // ParseFilter reads "field=value", or another operator.

@@ -10,10 +10,10 @@ var ErrNotFound = errors.New("not found")
 
 // Query asks for rows.
 type Query struct {
-	Filters []Filter // all of them must match
-	Limit   int      // at most that many rows; 0 is DefaultLimit
-	After   string   // only rows with a greater id: the last id of the page before
-	Ended   bool     // of tasks: also those that have ended well or were cancelled
+	Filters []Filter `json:"filters"` // all of them must match
+	Limit   int      `json:"limit"`   // at most that many rows; 0 is DefaultLimit
+	After   string   `json:"after"`   // only rows with a greater id: the last id of the page before
+	Ended   bool     `json:"ended"`   // of tasks: also those that have ended well or were cancelled
 }
 
 // DefaultLimit is how many rows a Query without a Limit gets.

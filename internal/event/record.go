@@ -170,6 +170,9 @@ var kinds = [kindEnd]struct {
 // ordinary reports whether records of this kind may be counted away.
 func (k Kind) ordinary() bool { return k < ordinaryEnd }
 
+// Kept reports whether records of this kind are kept however many there are.
+func (k Kind) Kept() bool { return !k.bare().ordinary() }
+
 // bare returns k without Counted.
 func (k Kind) bare() Kind { return k &^ Counted }
 

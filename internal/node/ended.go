@@ -37,6 +37,12 @@ func (n *Node) endedTasks(all bool) map[id.Task]event.Entry {
 func (n *Node) endedRow(e *event.Entry) state.Task {
 	row := state.Task{ID: e.ID.Task().String(), Name: e.Label, State: state.TaskFinished, Attempt: int(e.N), Job: e.Job.String(),
 		Cause: e.Cause.String(), Error: e.Text, Ended: n.events.Time(e.At)}
+	n.mu.Lock()
+	c, known := n.callees[e.Name]
+	n.mu.Unlock()
+	if known {
+		row.Kind, row.Function = taskKinds[c.kind], c.function
+	}
 	if e.Worker != 0 {
 		row.Worker, row.Node = int(e.Worker), n.id.String()
 	}

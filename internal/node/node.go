@@ -74,6 +74,7 @@ type Node struct {
 	returns  []own.Return
 	lastSpec *spec.Task // of which lastName is the name
 	lastName event.Name
+	callees  map[event.Name]callee // of tasks of which there are records
 	counts   counts
 	failures failures
 

@@ -26,7 +26,11 @@ func (n *Node) query(ctx context.Context, what string, about []byte) ([]byte, er
 	case "why":
 		return asJSON(n.State().Why(ctx, string(about)))
 	case "timeline":
-		return n.timeline()
+		var trace bytes.Buffer
+		err := event.WriteTimeline(&trace, n.id.String(), n.happened(func(*event.Entry) bool { return true }))
+		return trace.Bytes(), err
+	case "events":
+		return json.Marshal(n.happened(func(e *event.Entry) bool { return e.Kind.Kept() }))
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -86,22 +90,20 @@ func asJSON[T any](view T, err error) ([]byte, error) {
 	return json.Marshal(view)
 }
 
-// timeline is what the events still have, as a Chrome trace.
-func (n *Node) timeline() ([]byte, error) {
-	var views []event.View
+// happened is what the events still have of those to be kept.
+func (n *Node) happened(keep func(*event.Entry) bool) (views []event.View) {
 	var page []event.Entry
 	for at := (event.Cursor{}); ; {
 		page, at, _ = n.events.Read(at, page[:0], pageSize)
 		for i := range page {
-			views = append(views, page[i].View(n.start))
+			if keep(&page[i]) {
+				views = append(views, page[i].View(n.start))
+			}
 		}
 		if len(page) < pageSize {
-			break
+			return views
 		}
 	}
-	var trace bytes.Buffer
-	err := event.WriteTimeline(&trace, n.id.String(), views)
-	return trace.Bytes(), err
 }
 
 // namedActor is a row of the answer to "named".

@@ -29,6 +29,12 @@ func TestQueries(t *testing.T) {
 	if err := json.Unmarshal(a.Json, &rows); err != nil || rows.Total != 1 || rows.Rows[0].State != state.TaskFailed {
 		t.Fatalf("tasks: %s, %v", a.Json, err)
 	}
+	if row := rows.Rows[0]; row.Kind != state.NormalTask || row.Function != "m:f" {
+		t.Errorf("an ended task: %+v", row)
+	}
+	if a := ask("events", ""); a.Error != nil || !strings.Contains(string(a.Json), `"task_failed"`) {
+		t.Errorf("events: %s, %v", a.Json, a.Error)
+	}
 	for _, what := range []string{"actors", "objects", "workers", "jobs", "nodes", "groups"} {
 		if a := ask(what, "{}"); a.Error != nil || !strings.HasPrefix(string(a.Json), `{"rows":[`) {
 			t.Errorf("%s: %s, %v", what, a.Json, a.Error)

@@ -6,6 +6,7 @@ import (
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/own"
+	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/store"
 	"github.com/weftrun/weft/internal/wire"
 )
@@ -78,10 +79,17 @@ var faultCauses = map[own.Fault]event.Cause{
 	own.ActorDead: event.ActorGone, own.ActorMaybe: event.MaybeRan, own.ReplayMismatch: event.UserError, own.ShortResult: event.WorkerDied,
 }
 
+// callee is what rows of ended tasks say of their function beyond its name.
+type callee struct {
+	kind     spec.Kind
+	function string
+}
+
 // nameOf interns the name of t's function, remembering the last one asked for.
 func (n *Node) nameOf(t *task) event.Name {
 	if n.lastSpec != t.spec {
 		n.lastSpec, n.lastName = t.spec, n.events.Name(t.spec.Name)
+		n.callees[n.lastName] = callee{t.spec.Kind, t.spec.Function}
 	}
 	return n.lastName
 }

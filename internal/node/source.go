@@ -272,7 +272,8 @@ func (s source) Workers(_ context.Context, q state.Query) (state.Rows[state.Work
 }
 
 func (n *Node) workerRow(p *process) state.Worker {
-	row := state.Worker{ID: int(p.id), State: state.WorkerStarting, Job: p.class.Job.String(), Node: n.id.String(), Kind: cmp.Or(p.class.Language, wire.Go), Started: p.started}
+	row := state.Worker{ID: int(p.id), State: state.WorkerStarting, Job: p.class.Job.String(), Node: n.id.String(), Kind: cmp.Or(p.class.Language, wire.Go),
+		Env: p.class.Env.String(), Started: p.started}
 	if p.proc != nil {
 		row.PID = p.proc.PID()
 	}

@@ -123,10 +123,11 @@ type Worker struct {
 	Node    string    `json:"node"`
 	Kind    string    `json:"kind"` // "go", "python", "embedded"
 	Actors  int       `json:"actors"`
-	Running int       `json:"running"` // tasks and calls
-	Queued  int       `json:"queued"`  // sent to it and not begun
-	Memory  int64     `json:"memory"`  // bytes of its own
-	Pinned  int64     `json:"pinned"`  // bytes of objects it reads
+	Running int       `json:"running"`       // tasks and calls
+	Queued  int       `json:"queued"`        // sent to it and not begun
+	Memory  int64     `json:"memory"`        // bytes of its own
+	Pinned  int64     `json:"pinned"`        // bytes of objects it reads
+	Env     string    `json:"env,omitempty"` // its runtime environment, as canonical JSON
 	Exit    string    `json:"exit,omitempty"`
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`

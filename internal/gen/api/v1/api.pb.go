@@ -1239,6 +1239,7 @@ type Worker struct {
 	Exit          string                 `protobuf:"bytes,12,opt,name=exit,proto3" json:"exit,omitempty"`
 	Started       *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=started,proto3" json:"started,omitempty"`
 	Ended         *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=ended,proto3" json:"ended,omitempty"`
+	Env           string                 `protobuf:"bytes,15,opt,name=env,proto3" json:"env,omitempty"` // its runtime environment, as canonical JSON
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1369,6 +1370,13 @@ func (x *Worker) GetEnded() *timestamppb.Timestamp {
 		return x.Ended
 	}
 	return nil
+}
+
+func (x *Worker) GetEnv() string {
+	if x != nil {
+		return x.Env
+	}
+	return ""
 }
 
 type Job struct {
@@ -2811,7 +2819,7 @@ const file_api_v1_api_proto_rawDesc = "" +
 	"\awaiting\x18\n" +
 	" \x01(\x03R\awaiting\x12\x12\n" +
 	"\x04path\x18\v \x01(\tR\x04path\x124\n" +
-	"\acreated\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\xf0\x02\n" +
+	"\acreated\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\x82\x03\n" +
 	"\x06Worker\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x10\n" +
@@ -2827,7 +2835,8 @@ const file_api_v1_api_proto_rawDesc = "" +
 	"\x06pinned\x18\v \x01(\x03R\x06pinned\x12\x12\n" +
 	"\x04exit\x18\f \x01(\tR\x04exit\x124\n" +
 	"\astarted\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
-	"\x05ended\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\"\xdd\x02\n" +
+	"\x05ended\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12\x10\n" +
+	"\x03env\x18\x0f \x01(\tR\x03env\"\xdd\x02\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +

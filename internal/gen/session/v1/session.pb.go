@@ -3665,7 +3665,7 @@ func (x *Prepare) GetRuntimeEnv() string {
 type Query struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Request       uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
-	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"` // "resources", "named", "object", "tasks" and other rows, "why", "timeline"
+	What          string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"` // "resources", "named", "object", "tasks" and other rows, "why", "timeline", "events"
 	Id            []byte                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`     // what it is about: an object, the hex id for "why", a state.Query as JSON for rows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

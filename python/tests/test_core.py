@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from conftest import ORACLE
 
 
 def test_arguments_and_returns(ray):
@@ -114,9 +115,14 @@ def test_errors_are_of_both_classes(ray):
             super().__init__(a, b)
             self.a = a
 
+    class Wants(Exception):
+        def __init__(self, *, what):
+            super().__init__(f"wants {what}")
+            self.what, self.lock = what, threading.Lock()
+
     @ray.remote
     def fail(kind):
-        raise Odd(1, 2) if kind == "odd" else KeyError("missing")
+        raise Wants(what="more") if kind == "wants" else Odd(1, 2) if kind == "odd" else KeyError("missing")
 
     with pytest.raises(KeyError) as caught:
         ray.get(fail.remote("key"))
@@ -125,6 +131,13 @@ def test_errors_are_of_both_classes(ray):
     with pytest.raises(ray.exceptions.RayTaskError) as caught:
         ray.get(fail.remote("odd"))
     assert caught.value.cause.a == 1
+    with pytest.raises(ray.exceptions.RayTaskError, match="wants more") as caught:
+        ray.get(fail.remote("wants"))
+    if not ORACLE:  # whose pickle is of no use then
+        assert type(caught.value.cause).__name__ == "Wants" and caught.value.what == "more"
+    with pytest.raises(OSError) as caught:
+        ray.get(ray.remote(lambda: os.stat("/nonexistent/file")).remote())
+    assert caught.value.errno == 2 and caught.value.filename == "/nonexistent/file"
 
     @ray.remote
     def passes(x):
@@ -183,6 +196,55 @@ def test_retries(ray, tmp_path):
         return 3
 
     assert ray.get(third.remote(str(tmp_path / "b"))) == 3
+
+
+def test_retries_of_some_exceptions(ray, tmp_path):
+    def attempts(path):
+        with open(path, "a") as f:
+            f.write("x")
+        return os.path.getsize(path)
+
+    def fails(path, error):
+        if attempts(path) < 3:
+            raise error
+        return "after all"
+
+    task = ray.remote(max_retries=5)(fails)
+    only = task.options(retry_exceptions=[OSError, KeyError])
+    assert ray.get(only.remote(str(tmp_path / "a"), FileNotFoundError("not yet"))) == "after all"
+    with pytest.raises(ValueError, match="no such luck"):
+        ray.get(only.remote(str(tmp_path / "b"), ValueError("no such luck")))
+    assert os.path.getsize(tmp_path / "b") == 1
+    with pytest.raises(ValueError):
+        ray.get(task.options(retry_exceptions=False).remote(str(tmp_path / "c"), ValueError("once")))
+
+    @ray.remote(max_retries=3, retry_exceptions=[OSError])
+    def items(path, error):
+        yield 1
+        if attempts(path) < 2:
+            raise error
+
+    assert [ray.get(r) for r in items.remote(str(tmp_path / "d"), OSError("again"))] == [1]
+    refs = list(items.remote(str(tmp_path / "e"), ValueError("the last")))
+    with pytest.raises(ValueError, match="the last"):
+        ray.get(refs[-1])
+    assert os.path.getsize(tmp_path / "e") == 1
+
+    @ray.remote(max_task_retries=3)
+    class Fails:
+        @ray.method(retry_exceptions=[OSError])
+        def call(self, path, error):
+            return fails(path, error)
+
+    a = Fails.remote()
+    assert ray.get(a.call.remote(str(tmp_path / "f"), OSError("not yet"))) == "after all"
+    with pytest.raises(KeyError):
+        ray.get(a.call.remote(str(tmp_path / "g"), KeyError("once")))
+    assert os.path.getsize(tmp_path / "g") == 1
+    again = a.call.options(retry_exceptions=[KeyError])
+    assert ray.get(again.remote(str(tmp_path / "h"), KeyError("again"))) == "after all"
+    with pytest.raises(ValueError, match="retry_exceptions"):
+        task.options(retry_exceptions=["OSError"])
 
 
 def test_wait_and_timeouts(ray):

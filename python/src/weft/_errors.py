@@ -75,10 +75,19 @@ def to_envelope(error: BaseException, op: str, place: str, dumps: Callable[[Any]
 
 
 def _pickled(cause: BaseException, dumps: Callable[[Any], bytes]) -> Optional[bytes]:
-    try:
-        return dumps(cause)
-    except BaseException:  # whatever a __reduce__ raises
-        return None
+    def pickles(value: Any) -> bool:
+        try:
+            dumps(value)
+            return True
+        except BaseException:  # whatever a __reduce__ raises
+            return False
+
+    for portable in (ex.Portable(cause), ex.Portable(cause, pickles)):
+        try:
+            return dumps(portable)
+        except BaseException:  # likewise
+            pass
+    return None
 
 
 def _trace(error: BaseException) -> str:

@@ -47,12 +47,18 @@ def check(kind: str, options: dict[str, Any]) -> None:
             raise ValueError(f"The keyword '{key}' only accepts a positive integer, not {value!r}.")
         elif key == "num_returns" and not (value in ("streaming", "dynamic") or (isinstance(value, int) and value >= 0)):
             raise ValueError(f"The keyword 'num_returns' only accepts 0 or a positive integer, or 'streaming', not {value!r}.")
+        elif key == "retry_exceptions" and not (isinstance(value, bool) or _exceptions(value)):
+            raise ValueError("The keyword 'retry_exceptions' must be either a boolean or a list of exceptions")
         elif key == "lifetime" and value not in ("detached", "non_detached"):
             raise ValueError("actor `lifetime` argument must be one of 'detached', 'non_detached' and None.")
         elif key == "name" and (not isinstance(value, str) or (kind == "actor" and value == "")):
             raise ValueError(f"The name of an {kind} is a string that is not empty, not {value!r}.")
     if options.get("get_if_exists") and not options.get("name"):
         raise ValueError("The actor name must be specified to use `get_if_exists`.")
+
+
+def _exceptions(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(v, type) and issubclass(v, Exception) for v in value)
 
 
 def _amount(key: str, value: Any) -> int:

@@ -70,6 +70,27 @@ def pack(session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     return packed, refs
 
 
+class Retrying:
+    """A function, with the exceptions after which it is run again."""
+
+    __slots__ = ("function", "only")
+
+    def __init__(self, function: Callable[..., Any], only: tuple[type[BaseException], ...]) -> None:
+        self.function, self.only = function, only
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        return Retrying, (self.function, self.only)
+
+
+def retried(options: dict[str, Any]) -> Optional[tuple[type[BaseException], ...]]:
+    """The exceptions that ``retry_exceptions`` names; None if it is a bool."""
+    given = options.get("retry_exceptions")
+    return tuple(given) if isinstance(given, (list, tuple)) else None
+
+
 def prefix(number: int, await_: bool, actor: bytes = b"", group: str = "") -> bytes:
     """The part of a Submit that all calls from here share."""
     m = pb.Submit(template=number, actor=actor, group=group)
@@ -159,8 +180,10 @@ class RemoteFunction:
 
     def _bind(self, session: Session, options: dict[str, Any]) -> tuple[int, int, bool, int]:
         """The template's number for options, how many results there are, whether they are streamed, and by how many the producer may be ahead."""
-        if self._code is None or self._code[0] is not session:
+        only = retried(options)
+        if only is None and (self._code is None or self._code[0] is not session):
             self._code = session, code_of(session, self._function)
+        code = self._code[1] if only is None else code_of(session, Retrying(self._function, only))  # type: ignore[index]
         returns = options.get("num_returns")
         if returns is None:
             returns = "streaming" if self._generates else 1
@@ -169,7 +192,7 @@ class RemoteFunction:
         window = _window(options)
         t = _options.template(
             "task", options, kind=TASK, function=self._function_name, name=options.get("name") or self._function.__qualname__,
-            code=self._code[1], returns=0 if streams else returns, stream=streams, max_retries=3 if retries is None else retries,
+            code=code, returns=0 if streams else returns, stream=streams, max_retries=3 if retries is None else retries,
             retry_errors=bool(options.get("retry_exceptions")),
             window_items=window, max_calls=options.get("max_calls") or 0,
             runtime_env=_environment.text(session, options.get("runtime_env")),
@@ -496,5 +519,8 @@ class ActorMethod:
             stream=streams, max_retries=self._info.retries if retries is None else retries, retry_errors=bool(options.get("retry_exceptions")),
             window_items=_window(options),
         )  # fmt: skip
+        only = retried(options)
+        if only is not None:
+            t.code = code_of(self._session, only)
         group = options.get("concurrency_group") or ""
         return prefix(self._session.template(t), not streams, self._actor, group), 0 if streams else returns, streams, running, t.window_items

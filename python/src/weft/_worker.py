@@ -23,7 +23,7 @@ from typing import Any, Callable, Iterator, Optional
 from weft import _environment, _errors, _portable, _state, _values
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
-from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Slot, is_async
+from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Retrying, Slot, is_async
 from weft._session import Session, shield
 
 
@@ -306,6 +306,7 @@ class Worker:
                 error = e
         if error is not None:
             m.error.CopyFrom(self._envelope(job, error))
+            m.final = self._final(job, error)
         with shield, self.lock:
             self.running.pop(job.task, None)
             last = not self.jobs
@@ -314,6 +315,18 @@ class Worker:
             self.session.flush()
         else:
             self.session.poke()
+
+    def _final(self, job: Job, error: BaseException) -> bool:
+        """Whether the error is none of those that the options have retried."""
+        t = job.template
+        if not t.retry_errors or not t.code:
+            return False
+        try:
+            named = self._load(t)
+        except BaseException:  # it is what failed
+            return False
+        only = named.only if type(named) is Retrying else named
+        return isinstance(only, tuple) and not isinstance(error, only)
 
     def _fill(self, job: Job, m: Any, value: Any) -> None:
         n = job.template.returns

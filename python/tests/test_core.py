@@ -314,6 +314,42 @@ def test_generators(ray, tmp_path):
     assert [ray.get(r)[0] for r in large.remote()] == list(range(8))
 
 
+def test_the_end_of_a_generator(ray, tmp_path):
+    @ray.remote
+    def many(n):
+        yield from range(n)
+        if n == 3:
+            raise ValueError("three")
+
+    end = many.remote(500)
+    assert ray.get(end.completed()) is None  # though nobody reads
+    assert [ray.get(r) for r in end] == list(range(500)) and ray.get(end.completed()) is None
+    with pytest.raises(ValueError, match="three"):
+        ray.get(many.remote(3).completed())
+
+    @ray.remote
+    def slow(path):
+        with open(path) as f:
+            yield f.read()
+
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    waits = slow.remote(pipe)
+    assert ray.wait([waits, waits.completed()], timeout=0) == ([], [waits, waits.completed()])
+    with open(pipe, "w") as f:
+        f.write("here")
+    assert ray.wait([waits, end]) == ([waits], [end]) or ray.wait([waits, end]) == ([end], [waits])
+    assert ray.wait([waits]) == ([waits], [])
+    assert ray.get(next(waits)) == "here"
+
+    async def awaits():
+        return await waits.completed()
+
+    assert asyncio.run(awaits()) is None
+    with pytest.raises(NotImplementedError):
+        waits.send(1)
+
+
 def test_an_async_generator_waits_for_its_consumer(ray):
     @ray.remote
     class Source:

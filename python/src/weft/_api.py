@@ -241,48 +241,54 @@ def put(value: Any) -> ObjectRef[Any]:
     return ObjectRef(session.put(value), session)
 
 
-def wait(
-    refs: list[ObjectRef[Any]], *, num_returns: int = 1, timeout: Optional[float] = None, fetch_local: bool = True
-) -> tuple[list[ObjectRef[Any]], list[ObjectRef[Any]]]:
+Waitable = Union[ObjectRef[Any], ObjectRefGenerator]
+
+
+def wait(refs: Sequence[Waitable], *, num_returns: int = 1, timeout: Optional[float] = None, fetch_local: bool = True) -> tuple[list[Any], list[Any]]:
     """Waits until ``num_returns`` of the references, in either outcome, are there, or ``timeout`` seconds have passed.
 
-    Returns those that are (at most num_returns), and the others, both in their order.
+    Returns those that are (at most num_returns), and the others, both in their order. A generator is there when its next reference,
+    or its end, is.
     """
-    if isinstance(refs, ObjectRef):
-        raise TypeError("wait() expected a list of ObjectRefs, got a single ObjectRef")
+    _check_wait(refs, num_returns, timeout)
+    if not refs:
+        return [], []
+    session = _state.current()
+    if not _enough(refs, num_returns):
+        entries = [r._entry for r in refs if isinstance(r, ObjectRef)]
+        session.watch(entries)
+        with session.blocked(entries):
+            session.wait_until(lambda: _enough(refs, num_returns), timeout)
+    ready: list[Any] = []
+    rest: list[Any] = []
+    for i, ref in enumerate(refs):
+        if len(ready) == num_returns:
+            rest += refs[i:]
+            break
+        (ready if is_there(ref) else rest).append(ref)
+    return ready, rest
+
+
+def _check_wait(refs: Any, num_returns: int, timeout: Optional[float]) -> None:
+    if isinstance(refs, (ObjectRef, ObjectRefGenerator)):
+        raise TypeError("wait() expected a list of ObjectRefs or ObjectRefGenerators, got a single one")
     if not isinstance(refs, list):
-        raise TypeError(f"wait() expected a list of ObjectRefs, got {type(refs)}")
+        raise TypeError(f"wait() expected a list of ObjectRefs or ObjectRefGenerators, got {type(refs)}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
-    if any(not isinstance(r, ObjectRef) for r in refs):
-        raise TypeError("wait() expected a list of ObjectRefs")
-    if len({r._entry.id for r in refs}) != len(refs):
+    if any(not isinstance(r, (ObjectRef, ObjectRefGenerator)) for r in refs):
+        raise TypeError("wait() expected a list of ObjectRefs or ObjectRefGenerators")
+    if len({r._entry.id if isinstance(r, ObjectRef) else r for r in refs}) != len(refs):
         raise ValueError("Wait requires a list of unique object refs.")
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
     if num_returns > len(refs) > 0:
         raise ValueError("num_returns cannot be greater than the number of objects provided to wait.")
-    if not refs:
-        return [], []
-    session = _state.current()
-    if not _enough(refs, num_returns):
-        entries = [r._entry for r in refs]
-        session.watch(entries)
-        with session.blocked(entries):
-            session.wait_until(lambda: _enough(refs, num_returns), timeout)
-    ready: list[ObjectRef[Any]] = []
-    rest: list[ObjectRef[Any]] = []
-    for i, ref in enumerate(refs):
-        if len(ready) == num_returns:
-            rest += refs[i:]
-            break
-        (ready if is_there(ref._entry) else rest).append(ref)
-    return ready, rest
 
 
-def _enough(refs: list[ObjectRef[Any]], n: int) -> bool:
+def _enough(refs: Sequence[Waitable], n: int) -> bool:
     for r in refs:
-        if is_there(r._entry):
+        if is_there(r):
             n -= 1
             if n == 0:
                 return True

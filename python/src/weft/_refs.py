@@ -6,13 +6,13 @@ import asyncio
 import concurrent.futures
 import functools
 from collections import deque
-from typing import Any, Callable, Generator, Generic, Optional, TypeVar
+from typing import Any, Callable, Generator, Generic, Optional, TypeVar, Union
 
 from weft import _state, _values
 from weft import exceptions as ex
 from weft._ids import JobID, TaskID
 from weft._pb import session_pb2 as pb
-from weft._session import HERE, THERE, Entry, Session
+from weft._session import AWAITED, HERE, THERE, Entry, Session
 
 T = TypeVar("T")
 
@@ -44,6 +44,18 @@ class ObjectRef(Generic[T]):
 
     def job_id(self) -> JobID:
         return JobID(bytes(self._session.info.job))
+
+    def owner_address(self) -> bytes:
+        """The node that owns the object."""
+        return self._entry.id[:8]
+
+    def call_site(self) -> str:
+        """Where the object was made: not recorded."""
+        return ""
+
+    def tensor_transport(self) -> str:
+        """How tensors inside travel."""
+        return "OBJECT_STORE"
 
     def is_nil(self) -> bool:
         return False
@@ -127,6 +139,7 @@ class ObjectRefGenerator:
         self._ended = False
         self._error: Optional[BaseException] = None
         self._told = False
+        self._completion: Optional[ObjectRef[Any]] = None
         self._wakers: list[Callable[[], None]] = []
         session.streams[tid] = self
         self._ask()
@@ -136,10 +149,15 @@ class ObjectRefGenerator:
     def add(self, entry: Entry) -> None:
         self._asked -= 1
         self._items.append(entry)
+        if self._completion is not None:
+            self._read += entry.value.size
+            self._ask()
         self._wake()
 
     def end(self, error: Optional[BaseException]) -> None:
-        self._ended, self._error = True, error
+        with self._session._lock:
+            self._ended, self._error = True, error
+            self._complete()
         self._wake()
 
     def _wake(self) -> None:
@@ -151,7 +169,7 @@ class ObjectRefGenerator:
 
     def _ask(self) -> None:
         """Asks for more at half of either window, so that the producer always has some of it."""
-        low = self._asked + len(self._items)
+        low = self._asked + (0 if self._completion is not None else len(self._items))
         if not self._ended and (low <= self._ahead // 2 or self._read > self.ROOM):
             n = self._ahead - low
             self._asked += n
@@ -162,9 +180,10 @@ class ObjectRefGenerator:
         """The next reference; only when there is something to take."""
         if self._items:
             entry = self._items.popleft()
-            self._read += entry.value.size
             ref: ObjectRef[Any] = ObjectRef(entry, self._session)
-            self._ask()
+            if self._completion is None:
+                self._read += entry.value.size
+                self._ask()
             return ref
         if self._error is not None and not self._told:
             # As a reference whose get raises, like every other failure of a task.
@@ -205,7 +224,31 @@ class ObjectRefGenerator:
             raise StopAsyncIteration from None
 
     def completed(self) -> ObjectRef[Any]:
-        raise NotImplementedError("ObjectRefGenerator.completed() is not there yet; iterate to the end instead")
+        """A reference to None, which is there when the task has ended, or to its error. It is of this process alone.
+
+        From now on the task does not wait for its consumer.
+        """
+        if self._completion is None:
+            with self._session._lock:
+                entry = Entry(self._task + b"\xff\xff\xff\xfe", AWAITED, 0)
+                entry.asked = True
+                self._completion = LocalRef(entry, self._session)
+                if self._ended:
+                    self._complete()
+            self._ask()
+        return self._completion
+
+    def _complete(self) -> None:
+        ref = self._completion
+        if ref is not None:
+            ref._entry.value = _NOTHING if self._error is None else _ErrorValue(self._error)
+            ref._entry.state = HERE
+            self._session._call_back(ref._entry, True)
+
+    def send(self, value: Any) -> Any:
+        raise NotImplementedError("a task that generates takes nothing from its consumer")
+
+    throw = close = asend = athrow = aclose = send
 
     def next_ready(self) -> bool:
         """Whether the next reference, or the end, is there."""
@@ -232,6 +275,18 @@ class ObjectRefGenerator:
             pass
 
 
+class LocalRef(ObjectRef[T]):
+    """A reference that only this process can use."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("what completed() returns cannot be given to a task or put into a value")
+
+
+_NOTHING = pb.Value(tag=_values.NONE)
+
+
 def _resolve(loop: asyncio.AbstractEventLoop, ready: asyncio.Future[None]) -> None:
     """Completes a future of another thread's loop, unless its waiter has gone."""
 
@@ -254,5 +309,8 @@ class _ErrorValue:
         return False
 
 
-def is_there(entry: Entry) -> bool:
-    return entry.state >= THERE
+def is_there(ref: Union[ObjectRef[Any], ObjectRefGenerator]) -> bool:
+    """Whether an object is there; of a generator, the next one or the end."""
+    if isinstance(ref, ObjectRefGenerator):
+        return bool(ref._items) or ref._ended
+    return ref._entry.state >= THERE

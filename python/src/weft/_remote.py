@@ -13,7 +13,7 @@ from weft import _environment, _options, _state, _values
 from weft import exceptions as ex
 from weft._ids import ActorID
 from weft._pb import session_pb2 as pb
-from weft._refs import ObjectRef, ObjectRefGenerator
+from weft._refs import LocalRef, ObjectRef, ObjectRefGenerator
 from weft._session import Session
 
 TASK, CREATE, METHOD = range(3)
@@ -44,6 +44,8 @@ def pack(session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
 
     def slot(value: Any) -> Any:
         if isinstance(value, ObjectRef):
+            if type(value) is LocalRef:
+                value.__reduce__()  # raises
             refs.append(value)
             return Slot(len(refs))
         if isinstance(value, ObjectRefGenerator):

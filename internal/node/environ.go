@@ -43,9 +43,8 @@ func (n *Node) environment(p *process, j *job, s *worker.Spec) error {
 		return nil
 	}
 	s.Path = e.Python
-	s.Args = []string{s.Path, "-m", workerModule}
 	if e.Command != "" {
-		s.Path, s.Args = "/bin/sh", e.Args(workerModule)
+		s.Path, s.Args = "/bin/sh", e.Args(worker.Module)
 		s.Hint = "the command of py_executable must run a Python that finds the package weft"
 	}
 	return nil
@@ -100,9 +99,6 @@ func (n *Node) environPending(t *spec.Task) bool {
 	}
 	return false
 }
-
-// workerModule is what a worker of Python runs.
-const workerModule = "weft._worker"
 
 // jobBlob returns what the job's driver has sent, from its node if that is another.
 func (n *Node) jobBlob(ctx context.Context, j *job, hash []byte) ([]byte, error) {

@@ -22,6 +22,7 @@ import (
 	proto "github.com/weftrun/weft/internal/session"
 	"github.com/weftrun/weft/internal/store"
 	"github.com/weftrun/weft/internal/wire"
+	"github.com/weftrun/weft/internal/worker"
 )
 
 // New makes a node. It opens nothing before Start.
@@ -211,6 +212,9 @@ func (n *Node) welcomeDriver(c *proto.Conn, m *sessionv1.Hello) (proto.Handler, 
 	s.attach(n, c)
 	j.id, j.session = s.job, s
 	n.jobs[s.job] = j
+	if m.Language == wire.Python {
+		n.spawnHere(func() { n.zygotes.Warm(worker.Spec{Path: j.python}) })
+	}
 	n.jobRecord(j, false)
 	n.events.Note(n.now, event.Record{Kind: event.JobStarted, Job: s.job}, s.program)
 	return &handler{n: n, s: s}, n.welcome(s), nil
@@ -325,6 +329,7 @@ func (n *Node) shut() {
 	n.killAll(id.Job{})
 	n.unlock()
 	n.cancel()
+	n.zygotes.Close()
 	if n.server != nil {
 		n.server.Close()
 	}

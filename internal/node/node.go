@@ -18,6 +18,7 @@ import (
 	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/store"
 	"github.com/weftrun/weft/internal/wire"
+	"github.com/weftrun/weft/internal/worker"
 )
 
 // inProcess is the worker that stands for goroutines of this process.
@@ -68,6 +69,7 @@ type Node struct {
 	peers    map[id.Node]*peer
 	dead     map[id.Node]bool // declared so
 	reports  bool             // to peers
+	zygotes  worker.Zygotes
 	jobs     map[id.Job]*job
 	hot      *task // the last of tasks that was asked for
 	scratch  []id.Object

@@ -88,8 +88,7 @@ func (n *Node) program(j *job, class dispatch.Class, s *worker.Spec) error {
 	case class.Language == wire.Python && j.python == "":
 		return &wire.Error{Code: wire.SetupFailed, Message: "a Python function, but the driver has named no interpreter", Hint: pythonHint}
 	case class.Language == wire.Python:
-		s.Path, s.Args = j.python, []string{j.python, "-m", workerModule}
-		s.Hint = j.python + pythonHint
+		s.Path, s.Hint = j.python, j.python+pythonHint
 	case j.noExe != nil:
 		return j.noExe
 	default:
@@ -105,7 +104,11 @@ const pythonHint = " must have the package weft (`pip install weft`); WEFT_PYTHO
 
 // startProcess starts p and stays with it until it has ended.
 func (n *Node) startProcess(p *process, s worker.Spec) error {
-	proc, err := worker.Start(n.ctx, s)
+	start := worker.Start
+	if p.class.Language == wire.Python {
+		start = n.zygotes.Start
+	}
+	proc, err := start(n.ctx, s)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,9 @@
 // always, cut into lines of bounded length, and handed to a callback; the last
 // lines it wrote to standard error are kept for the error that says how it ended.
 //
+// A worker of Python is forked from a zygote, if it can be; see Zygotes. It is the
+// node's own child all the same, and a Process like others.
+//
 // A Process has two goroutines for its output and one that reaps it; they end
 // with it, and Exited tells. All methods may be used concurrently.
 //

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -65,6 +66,17 @@ func act(role string) {
 		echo(call)
 	case "describe":
 		describe()
+	case "zygote":
+		actZygote(call, 1000, false)
+	case "refuses":
+		actZygote(call, 0, true)
+	case "mute":
+		actZygote(call, 0, false)
+	case "forked":
+		fmt.Println("forked")
+		send(3, sessionv1.Kind_KIND_FORKED, &sessionv1.Forked{Pid: uint32(os.Getpid())})
+		_ = unix.Close(3)
+		echo(call)
 	}
 	os.Exit(0)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"sync"
 	"syscall"
 	"time"
@@ -22,7 +21,7 @@ const outputGrace = 250 * time.Millisecond
 // Process is a worker process.
 type Process struct {
 	spec       Spec
-	cmd        *exec.Cmd
+	pid        int
 	call, side int
 	pidfd      int // -1 where the kernel has none
 	output     [2]stream
@@ -57,7 +56,7 @@ func (s Status) String() string {
 }
 
 // PID is the number of the process and of its group.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+func (p *Process) PID() int { return p.pid }
 
 // Lanes are the node's ends of the process's lanes. They are the caller's from
 // the first call on.
@@ -151,7 +150,7 @@ func (p *Process) reap(readers *sync.WaitGroup) {
 	p.killGroupLocked() // what it started; it is a zombie itself
 	p.reaped = true
 	p.mu.Unlock()
-	_ = p.cmd.Wait() // the status says more than this error
+	p.status = reaped(p.pid)
 	if p.pidfd >= 0 {
 		_ = unix.Close(p.pidfd)
 	}
@@ -163,7 +162,6 @@ func (p *Process) reap(readers *sync.WaitGroup) {
 		_ = p.output[i].pipe.Close()
 	}
 	p.stop()
-	p.status = statusOf(p.cmd)
 	close(p.exited)
 }
 
@@ -191,15 +189,20 @@ func (p *Process) ended() bool {
 	return err != nil && !errors.Is(err, unix.EINTR) || info.Signo != 0
 }
 
-func statusOf(cmd *exec.Cmd) Status {
-	w, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	switch {
-	case !ok:
-		return Status{Code: -1}
-	case w.Signaled():
-		return Status{Code: -1, Signal: w.Signal(), Core: w.CoreDump()}
+// reaped takes the zombie away and says how it ended.
+func reaped(pid int) Status {
+	var w syscall.WaitStatus
+	for {
+		switch _, err := syscall.Wait4(pid, &w, 0, nil); {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return Status{Code: -1}
+		case w.Signaled():
+			return Status{Code: -1, Signal: w.Signal(), Core: w.CoreDump()}
+		default:
+			return Status{Code: w.ExitStatus()}
+		}
 	}
-	return Status{Code: w.ExitStatus()}
 }
 
 // Error says how the process ended, with its last lines; only valid once

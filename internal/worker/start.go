@@ -55,7 +55,7 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, startError(s, err)
 	}
-	p := &Process{spec: s, exited: make(chan struct{}), pidfd: -1, call: -1, side: -1}
+	p := newProcess(s)
 	parts, err := p.open()
 	if err == nil {
 		err = p.exec(ctx, parts)
@@ -68,6 +68,10 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 	p.adjust()
 	p.watch(ctx)
 	return p, nil
+}
+
+func newProcess(s Spec) *Process {
+	return &Process{spec: s, exited: make(chan struct{}), pidfd: -1, call: -1, side: -1}
 }
 
 func startError(s Spec, err error) error {
@@ -148,8 +152,8 @@ func (p *Process) exec(ctx context.Context, t *theirs) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, PidFD: &p.pidfd}
 		err := cmd.Start()
 		if err == nil {
-			p.cmd = cmd
-			return nil
+			p.pid = cmd.Process.Pid
+			return cmd.Process.Release() // reap waits for it
 		}
 		// Another thread forked while it had the file, just written, open: that
 		// process closes it as soon as it executes.
@@ -177,15 +181,14 @@ func environment(env []string) []string {
 // adjust sets what can be set from outside. It is best effort: the process may
 // be gone, and /proc may be read-only.
 func (p *Process) adjust() {
-	pid := p.cmd.Process.Pid
 	score := p.spec.OOMScore
 	if score == 0 {
 		score = defaultOOMScore
 	}
 	if score > 0 {
-		_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), fmt.Append(nil, score), 0)
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", p.pid), fmt.Append(nil, score), 0)
 	}
 	if p.spec.Nice > 0 {
-		_ = unix.Setpriority(unix.PRIO_PGRP, pid, p.spec.Nice) // of all its threads
+		_ = unix.Setpriority(unix.PRIO_PGRP, p.pid, p.spec.Nice) // of all its threads
 	}
 }

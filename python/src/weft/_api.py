@@ -165,6 +165,16 @@ def _end_node() -> None:
         node.close()
 
 
+def _forked() -> None:
+    global _node_here
+    node, _node_here = _node_here, None
+    if node is not None:
+        node.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 def is_initialized() -> bool:
     """Whether this process has a session."""
     return _state.session is not None and _state.session.error is None

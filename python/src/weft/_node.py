@@ -39,6 +39,10 @@ class Node:
         assert self.process.stderr is not None
         self.process.stderr.close()
 
+    def leave_to_parent(self) -> None:
+        """Lets go of the node in a process that was forked, which may live longer."""
+        self._life.close()
+
     def close(self) -> None:
         self._life.close()
         self.process.wait()

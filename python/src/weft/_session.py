@@ -242,6 +242,16 @@ class Session:
         self.call.sock.close()
         self.side.sock.close()
 
+    def leave_to_parent(self) -> None:
+        """Lets go of the session in a process that was forked: it is the parent's, and so are its sockets."""
+        self.error = ex.RaySystemError("this process was forked from one that uses Weft; call weft.init() in it")
+        self._poked = True
+        for lane in (self.call, self.side):
+            lane.sock.close()
+        for fd in (self._wake, self._woken):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
     def check(self) -> None:
         if self.error is not None:
             raise self.error
@@ -733,6 +743,8 @@ class Session:
             for fd in self._fds:
                 os.close(fd)
             self._close_wake()
+            if self.worker is not None:
+                self.worker.on_end()
 
     def _close_wake(self) -> None:
         with self._lock:

@@ -27,3 +27,11 @@ def current() -> Session:
     if s.pid != os.getpid():
         raise ex.RaySystemError("this process was forked from one that uses Weft; call weft.init() in it")
     return s
+
+
+def _forked() -> None:
+    if session is not None:
+        session.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_forked)

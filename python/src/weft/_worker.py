@@ -25,6 +25,7 @@ from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Retrying, Slot, is_async
 from weft._session import Session, shield
+from weft._title import Title
 
 
 class Job:
@@ -112,11 +113,14 @@ class Worker:
         self.leaving = False
         self.place = ""
         self.broken: Optional[ex.RuntimeEnvSetupError] = None  # why its environment cannot be used
+        self.title = Title()
+        self.titled: Any = None  # the description that title is of
 
     # The main thread.
 
     def serve(self) -> None:
         session = self.session
+        self.title.set("idle")
         self.place = f"pid={os.getpid()}, worker {session.info.worker} on {socket.gethostname()}"
         while True:
             if not self.jobs:
@@ -172,6 +176,9 @@ class Worker:
         job.begun_at = time.perf_counter_ns()
         job.thread = threading.get_ident()
         job.started = True
+        if job.template is not self.titled and job.template.kind != METHOD:  # for which its actor's name stands
+            self.titled = job.template
+            self.title.set(job.template.name.removesuffix(".__init__"))
         if job.execute.begun:
             self.session.send(pb.KIND_BEGUN, pb.TaskRef(task=job.task))
 
@@ -439,6 +446,13 @@ class Worker:
         elif kind == pb.KIND_REVOKE:
             self._revoke(pb.Revoke.FromString(body))
 
+    def on_end(self) -> None:
+        """The session is over. If nobody said that it would be, the node is gone: whatever runs here is nobody's."""
+        if not self.leaving:
+            with contextlib.suppress(OSError):  # who reads that is likely gone
+                print(self.session.error, file=sys.stderr, flush=True)
+            _end_group()
+
     def _revoke(self, m: Any) -> None:
         self.session._read_ready()  # what is in the socket has not begun either
         wanted = {m.tasks[i : i + 16] for i in range(0, len(m.tasks), 16)}
@@ -468,6 +482,13 @@ class Worker:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
         if waiting:
             self._answer(job, error=ex.TaskCancelledError("before it began"))
+
+
+def _end_group() -> None:
+    """Ends this process and what it has started."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 class _Gone(Exception):
@@ -532,11 +553,17 @@ def by_name(name: str) -> Any:
     return getattr(found, "_function", None) or getattr(found, "__ray_actor_class__", found)
 
 
-def main() -> int:
+def lanes() -> tuple[socket.socket, socket.socket]:
+    """The sockets to the node that this process was started with: call lane and side lane."""
     call, side = (socket.socket(fileno=int(fd)) for fd in os.environ.pop("WEFT_WORKER").split(","))
     for s in (call, side):
         s.setblocking(True)
         os.set_inheritable(s.fileno(), False)
+    return call, side
+
+
+def run(call: socket.socket, side: socket.socket) -> int:
+    """Is a worker until its node has no more use for it."""
     shield.install()
     worker = Worker()
     hello = pb.Hello(version=1, role="worker", language="python", pid=os.getpid(), name="python")
@@ -545,8 +572,10 @@ def main() -> int:
         _environment.adopt(session)
         worker.broken = _environment.set_up(session)
         worker.serve()
-    except (_Gone, ex.LocalRayletDiedError):
+    except _Gone:
         pass
+    except ex.LocalRayletDiedError:
+        _end_group()
     except KeyboardInterrupt:
         return 130
     sys.stdout.flush()
@@ -554,8 +583,12 @@ def main() -> int:
     os._exit(0)  # threads of the user's may still run
 
 
+def main() -> int:
+    return run(*lanes())
+
+
 if __name__ == "__main__":
     # Under the module's own name, or what tasks import from it would be another.
-    from weft._worker import main as run
+    from weft._worker import main as start
 
-    sys.exit(run())
+    sys.exit(start())

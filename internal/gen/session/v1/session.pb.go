@@ -113,64 +113,69 @@ const (
 	// Side lane, client to node.
 	Kind_KIND_TAKEN_BACK Kind = 90 // TakenBack
 	Kind_KIND_ATTACH     Kind = 91 // Attach: the first frame of a side lane that is a connection of its own
+	// The socket between a node and a zygote, from which workers are forked.
+	Kind_KIND_FORK   Kind = 110 // Fork, with descriptors: call lane, side lane, standard output and error
+	Kind_KIND_FORKED Kind = 111 // Forked: the new process says that it is there, or the zygote why it is not
 )
 
 // Enum value maps for Kind.
 var (
 	Kind_name = map[int32]string{
-		0:  "KIND_UNSPECIFIED",
-		1:  "KIND_HELLO",
-		2:  "KIND_WELCOME",
-		3:  "KIND_GOODBYE",
-		10: "KIND_TEMPLATE",
-		11: "KIND_SUBMIT",
-		12: "KIND_PUT",
-		13: "KIND_RESERVE",
-		14: "KIND_SEAL",
-		15: "KIND_ABORT",
-		16: "KIND_GET",
-		17: "KIND_WATCH",
-		18: "KIND_UNWANT",
-		19: "KIND_HOLD",
-		20: "KIND_DROP",
-		21: "KIND_UNPIN",
-		22: "KIND_CANCEL",
-		23: "KIND_KILL",
-		24: "KIND_LOOKUP",
-		25: "KIND_CREATE",
-		26: "KIND_HANDLE",
-		27: "KIND_GROUP",
-		28: "KIND_UNGROUP",
-		29: "KIND_CONSUME",
-		30: "KIND_BLOCKED",
-		31: "KIND_UNBLOCKED",
-		32: "KIND_RESULT",
-		33: "KIND_ITEM",
-		34: "KIND_BEGUN",
-		35: "KIND_DROP_STREAM",
-		36: "KIND_QUERY",
-		37: "KIND_BLOB",
-		38: "KIND_FETCH",
-		39: "KIND_PREPARE",
-		50: "KIND_VALUE",
-		51: "KIND_READY",
-		52: "KIND_RESERVED",
-		53: "KIND_FOUND",
-		54: "KIND_GROUPED",
-		55: "KIND_EXECUTE",
-		56: "KIND_STREAM_END",
-		57: "KIND_ANSWER",
-		58: "KIND_FETCHED",
-		70: "KIND_REVOKE",
-		71: "KIND_INTERRUPT",
-		72: "KIND_CREDIT",
-		73: "KIND_SLAB",
-		74: "KIND_EXIT",
-		75: "KIND_STOP_ACTOR",
-		76: "KIND_DRIVER_LOG",
-		77: "KIND_PRESSURE",
-		90: "KIND_TAKEN_BACK",
-		91: "KIND_ATTACH",
+		0:   "KIND_UNSPECIFIED",
+		1:   "KIND_HELLO",
+		2:   "KIND_WELCOME",
+		3:   "KIND_GOODBYE",
+		10:  "KIND_TEMPLATE",
+		11:  "KIND_SUBMIT",
+		12:  "KIND_PUT",
+		13:  "KIND_RESERVE",
+		14:  "KIND_SEAL",
+		15:  "KIND_ABORT",
+		16:  "KIND_GET",
+		17:  "KIND_WATCH",
+		18:  "KIND_UNWANT",
+		19:  "KIND_HOLD",
+		20:  "KIND_DROP",
+		21:  "KIND_UNPIN",
+		22:  "KIND_CANCEL",
+		23:  "KIND_KILL",
+		24:  "KIND_LOOKUP",
+		25:  "KIND_CREATE",
+		26:  "KIND_HANDLE",
+		27:  "KIND_GROUP",
+		28:  "KIND_UNGROUP",
+		29:  "KIND_CONSUME",
+		30:  "KIND_BLOCKED",
+		31:  "KIND_UNBLOCKED",
+		32:  "KIND_RESULT",
+		33:  "KIND_ITEM",
+		34:  "KIND_BEGUN",
+		35:  "KIND_DROP_STREAM",
+		36:  "KIND_QUERY",
+		37:  "KIND_BLOB",
+		38:  "KIND_FETCH",
+		39:  "KIND_PREPARE",
+		50:  "KIND_VALUE",
+		51:  "KIND_READY",
+		52:  "KIND_RESERVED",
+		53:  "KIND_FOUND",
+		54:  "KIND_GROUPED",
+		55:  "KIND_EXECUTE",
+		56:  "KIND_STREAM_END",
+		57:  "KIND_ANSWER",
+		58:  "KIND_FETCHED",
+		70:  "KIND_REVOKE",
+		71:  "KIND_INTERRUPT",
+		72:  "KIND_CREDIT",
+		73:  "KIND_SLAB",
+		74:  "KIND_EXIT",
+		75:  "KIND_STOP_ACTOR",
+		76:  "KIND_DRIVER_LOG",
+		77:  "KIND_PRESSURE",
+		90:  "KIND_TAKEN_BACK",
+		91:  "KIND_ATTACH",
+		110: "KIND_FORK",
+		111: "KIND_FORKED",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -226,6 +231,8 @@ var (
 		"KIND_PRESSURE":    77,
 		"KIND_TAKEN_BACK":  90,
 		"KIND_ATTACH":      91,
+		"KIND_FORK":        110,
+		"KIND_FORKED":      111,
 	}
 )
 
@@ -3868,6 +3875,95 @@ func (x *FailedCall) GetMetadata() map[string]string {
 	return nil
 }
 
+// Fork asks a zygote for a worker, one at a time.
+type Fork struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fork) Reset() {
+	*x = Fork{}
+	mi := &file_session_v1_session_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fork) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fork) ProtoMessage() {}
+
+func (x *Fork) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fork.ProtoReflect.Descriptor instead.
+func (*Fork) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{49}
+}
+
+type Forked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pid           uint32                 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	Error         *Error                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // set: there is no process
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forked) Reset() {
+	*x = Forked{}
+	mi := &file_session_v1_session_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forked) ProtoMessage() {}
+
+func (x *Forked) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forked.ProtoReflect.Descriptor instead.
+func (*Forked) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Forked) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Forked) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_session_v1_session_proto protoreflect.FileDescriptor
 
 const file_session_v1_session_proto_rawDesc = "" +
@@ -4188,7 +4284,11 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\bmetadata\x18\x06 \x03(\v2).weft.session.v1.FailedCall.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x9a\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x06\n" +
+	"\x04Fork\"H\n" +
+	"\x06Forked\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\rR\x03pid\x12,\n" +
+	"\x05error\x18\x02 \x01(\v2\x16.weft.session.v1.ErrorR\x05error*\xba\a\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -4254,7 +4354,9 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x0fKIND_DRIVER_LOG\x10L\x12\x11\n" +
 	"\rKIND_PRESSURE\x10M\x12\x13\n" +
 	"\x0fKIND_TAKEN_BACK\x10Z\x12\x0f\n" +
-	"\vKIND_ATTACH\x10[B;Z9github.com/weftrun/weft/internal/gen/session/v1;sessionv1b\x06proto3"
+	"\vKIND_ATTACH\x10[\x12\r\n" +
+	"\tKIND_FORK\x10n\x12\x0f\n" +
+	"\vKIND_FORKED\x10oB;Z9github.com/weftrun/weft/internal/gen/session/v1;sessionv1b\x06proto3"
 
 var (
 	file_session_v1_session_proto_rawDescOnce sync.Once
@@ -4269,7 +4371,7 @@ func file_session_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_session_v1_session_proto_goTypes = []any{
 	(Kind)(0),             // 0: weft.session.v1.Kind
 	(*Hello)(nil),         // 1: weft.session.v1.Hello
@@ -4321,26 +4423,28 @@ var file_session_v1_session_proto_goTypes = []any{
 	(*Query)(nil),         // 47: weft.session.v1.Query
 	(*Answer)(nil),        // 48: weft.session.v1.Answer
 	(*FailedCall)(nil),    // 49: weft.session.v1.FailedCall
-	nil,                   // 50: weft.session.v1.Hello.MetadataEntry
-	nil,                   // 51: weft.session.v1.Hello.ProgramsEntry
-	nil,                   // 52: weft.session.v1.Welcome.MetadataEntry
-	nil,                   // 53: weft.session.v1.Template.ResourcesEntry
-	nil,                   // 54: weft.session.v1.ActorTemplate.GroupsEntry
-	nil,                   // 55: weft.session.v1.Bundle.ResourcesEntry
-	nil,                   // 56: weft.session.v1.FailedCall.MetadataEntry
+	(*Fork)(nil),          // 50: weft.session.v1.Fork
+	(*Forked)(nil),        // 51: weft.session.v1.Forked
+	nil,                   // 52: weft.session.v1.Hello.MetadataEntry
+	nil,                   // 53: weft.session.v1.Hello.ProgramsEntry
+	nil,                   // 54: weft.session.v1.Welcome.MetadataEntry
+	nil,                   // 55: weft.session.v1.Template.ResourcesEntry
+	nil,                   // 56: weft.session.v1.ActorTemplate.GroupsEntry
+	nil,                   // 57: weft.session.v1.Bundle.ResourcesEntry
+	nil,                   // 58: weft.session.v1.FailedCall.MetadataEntry
 }
 var file_session_v1_session_proto_depIdxs = []int32{
-	50, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
-	51, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
-	52, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
+	52, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
+	53, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
+	54, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
 	5,  // 3: weft.session.v1.Goodbye.error:type_name -> weft.session.v1.Error
 	6,  // 4: weft.session.v1.Error.cause:type_name -> weft.session.v1.Value
 	7,  // 5: weft.session.v1.Value.at:type_name -> weft.session.v1.Location
 	5,  // 6: weft.session.v1.Value.error:type_name -> weft.session.v1.Error
-	53, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
+	55, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
 	10, // 8: weft.session.v1.Template.selector:type_name -> weft.session.v1.Term
 	11, // 9: weft.session.v1.Template.actor:type_name -> weft.session.v1.ActorTemplate
-	54, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
+	56, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
 	6,  // 11: weft.session.v1.Arg.value:type_name -> weft.session.v1.Value
 	6,  // 12: weft.session.v1.Arg.values:type_name -> weft.session.v1.Value
 	12, // 13: weft.session.v1.Submit.args:type_name -> weft.session.v1.Arg
@@ -4350,7 +4454,7 @@ var file_session_v1_session_proto_depIdxs = []int32{
 	6,  // 17: weft.session.v1.ObjectValue.value:type_name -> weft.session.v1.Value
 	5,  // 18: weft.session.v1.Found.error:type_name -> weft.session.v1.Error
 	27, // 19: weft.session.v1.Group.bundles:type_name -> weft.session.v1.Bundle
-	55, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
+	57, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
 	10, // 21: weft.session.v1.Bundle.selector:type_name -> weft.session.v1.Term
 	5,  // 22: weft.session.v1.Grouped.error:type_name -> weft.session.v1.Error
 	6,  // 23: weft.session.v1.Item.value:type_name -> weft.session.v1.Value
@@ -4363,12 +4467,13 @@ var file_session_v1_session_proto_depIdxs = []int32{
 	5,  // 30: weft.session.v1.Answer.error:type_name -> weft.session.v1.Error
 	9,  // 31: weft.session.v1.FailedCall.template:type_name -> weft.session.v1.Template
 	12, // 32: weft.session.v1.FailedCall.args:type_name -> weft.session.v1.Arg
-	56, // 33: weft.session.v1.FailedCall.metadata:type_name -> weft.session.v1.FailedCall.MetadataEntry
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	58, // 33: weft.session.v1.FailedCall.metadata:type_name -> weft.session.v1.FailedCall.MetadataEntry
+	5,  // 34: weft.session.v1.Forked.error:type_name -> weft.session.v1.Error
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_session_v1_session_proto_init() }
@@ -4382,7 +4487,7 @@ func file_session_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_v1_session_proto_rawDesc), len(file_session_v1_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   56,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

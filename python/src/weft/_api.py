@@ -209,20 +209,22 @@ def get(refs: Any, *, timeout: Optional[float] = None) -> Any:
     session = _state.current()
     if isinstance(refs, ObjectRefGenerator):
         return refs
-    single = isinstance(refs, ObjectRef)
-    many = [refs] if single else refs
-    if not isinstance(many, list):
+    if isinstance(refs, ObjectRef):
+        entry = refs._entry
+        if entry.state != HERE:
+            _wait_for(session, [entry], timeout)
+        return session.result(entry)
+    if not isinstance(refs, list):
         raise ValueError(f"Invalid type of object refs, {type(refs)}, is given. 'refs' must either be a single ObjectRef or a list of ObjectRefs.")
     entries = []
-    for ref in many:
+    for ref in refs:
         if not isinstance(ref, ObjectRef):
             raise ValueError(f"Invalid type of object refs, {type(ref)}, is given. 'refs' must either be a single ObjectRef or a list of ObjectRefs.")
         entries.append(ref._entry)
     waiting = [e for e in entries if e.state != HERE]
     if waiting:
         _wait_for(session, waiting, timeout)
-    values = [session.result(e) for e in entries]
-    return values[0] if single else values
+    return [session.result(e) for e in entries]
 
 
 def _wait_for(session: Session, entries: list[Any], timeout: Optional[float]) -> None:

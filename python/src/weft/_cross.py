@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from weft import _environment, _options, _portable, _state, _values
+from weft import _environment, _frames, _options, _portable, _state, _values
 from weft._pb import session_pb2 as pb
 from weft._refs import ObjectRef, ObjectRefGenerator
 from weft._remote import CREATE, TASK, ActorHandle, ActorMethod, HandleInfo, describe_actor, new_handle, prefix, returned
@@ -36,20 +36,20 @@ def go_actor(name: str, /, **options: Any) -> GoActorClass:
     return GoActorClass(name, options)
 
 
-def pack(session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+def pack(session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Any]:
     """The arguments as a Submit has them, one by one. Also returns what must live until the message is queued."""
     if kwargs:
         raise TypeError(f"Go has no keyword arguments: {', '.join(kwargs)}")
-    packed, refs = [], []
+    packed, refs = b"", []
     for a in args:
         if not isinstance(a, ObjectRef):
             encoded = _portable.encode(a)
-            if encoded.size <= session.info.inline_limit:
-                packed.append(pb.Arg(value=pb.Value(tag=encoded.tag, data=encoded.data(), size=encoded.size, refs=encoded.refs)))
+            if encoded.size <= session.inline_limit:
+                packed += _frames.value_arg(_frames.value(encoded.tag, encoded.data(), encoded.refs))
                 continue
             a = ObjectRef(session.put_encoded(encoded), session)
         refs.append(a)
-        packed.append(pb.Arg(object=a._entry.id))
+        packed += _frames.object_arg(a._entry.id)
     return packed, refs
 
 
@@ -154,7 +154,7 @@ class GoActorMethod(ActorMethod):
 
     __slots__ = ()
 
-    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Any]:
         return pack(self._session, args, kwargs)
 
     def _template(self, **fields: Any) -> Any:

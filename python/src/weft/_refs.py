@@ -150,7 +150,7 @@ class ObjectRefGenerator:
         self._asked -= 1
         self._items.append(entry)
         if self._completion is not None:
-            self._read += entry.value.size
+            self._read += len(entry.data)
             self._ask()
         self._wake()
 
@@ -182,14 +182,14 @@ class ObjectRefGenerator:
             entry = self._items.popleft()
             ref: ObjectRef[Any] = ObjectRef(entry, self._session)
             if self._completion is None:
-                self._read += entry.value.size
+                self._read += len(entry.data)
                 self._ask()
             return ref
         if self._error is not None and not self._told:
             # As a reference whose get raises, like every other failure of a task.
             self._told = True
             entry = Entry(self._task + b"\xff\xff\xff\xff", HERE, 0)
-            entry.value = _ErrorValue(self._error)
+            entry.error = self._error
             return ObjectRef(entry, self._session)
         raise StopIteration
 
@@ -241,7 +241,7 @@ class ObjectRefGenerator:
     def _complete(self) -> None:
         ref = self._completion
         if ref is not None:
-            ref._entry.value = _NOTHING if self._error is None else _ErrorValue(self._error)
+            ref._entry.error = self._error
             ref._entry.state = HERE
             self._session._call_back(ref._entry, True)
 
@@ -284,9 +284,6 @@ class LocalRef(ObjectRef[T]):
         raise TypeError("what completed() returns cannot be given to a task or put into a value")
 
 
-_NOTHING = pb.Value(tag=_values.NONE)
-
-
 def _resolve(loop: asyncio.AbstractEventLoop, ready: asyncio.Future[None]) -> None:
     """Completes a future of another thread's loop, unless its waiter has gone."""
 
@@ -295,18 +292,6 @@ def _resolve(loop: asyncio.AbstractEventLoop, ready: asyncio.Future[None]) -> No
             ready.set_result(None)
 
     loop.call_soon_threadsafe(resolve)
-
-
-class _ErrorValue:
-    """Stands for a pb.Value with an error that is an exception already."""
-
-    def __init__(self, error: BaseException) -> None:
-        self._error = error
-
-    def HasField(self, name: str) -> bool:
-        if name == "error":
-            raise self._error
-        return False
 
 
 def is_there(ref: Union[ObjectRef[Any], ObjectRefGenerator]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 
 import cloudpickle
 
-from weft import _environment, _options, _state, _values
+from weft import _environment, _frames, _options, _state, _values
 from weft import exceptions as ex
 from weft._ids import ActorID
 from weft._pb import session_pb2 as pb
@@ -33,13 +33,13 @@ class Slot:
         return Slot, (self.index,)
 
 
-def pack(session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+def pack(session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Any]:
     """The arguments as a Submit has them: one pickle of all, with a Slot for each reference, then those objects.
 
     Also returns what must live until the message is queued.
     """
     if not args and not kwargs:
-        return [], []
+        return b"", None
     refs: list[Any] = []
 
     def slot(value: Any) -> Any:
@@ -56,19 +56,18 @@ def pack(session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     if kwargs:
         kwargs = {k: slot(v) for k, v in kwargs.items()}
     encoded = _values.encode((args, kwargs) if kwargs else (args,))
-    if encoded.size <= session.info.inline_limit:
-        packed = [pb.Arg(value=pb.Value(tag=encoded.tag, data=encoded.data(), size=encoded.size, refs=encoded.refs))]
+    if encoded.size <= session.inline_limit:
+        packed = _frames.value_arg(_frames.value(encoded.tag, encoded.data(), encoded.refs))
     else:
         tid = session.new_id()
         reservation = session.reserve(encoded, b"")
         seal = pb.Seal(reservation=reservation, seq=int.from_bytes(tid[8:], "big"), size=encoded.size, tag=encoded.tag, refs=encoded.refs)
         session.send(pb.KIND_SEAL, seal)
         large = session.adopt_own(tid + b"\0\0\0\0")
-        refs.append(ObjectRef(large, session))
-        packed = [pb.Arg(object=large.id)]
-        packed += [pb.Arg(object=r._entry.id) for r in refs[:-1]]
-        return packed, refs
-    packed += [pb.Arg(object=r._entry.id) for r in refs]
+        refs.insert(0, ObjectRef(large, session))
+        packed = b""
+    for r in refs:
+        packed += _frames.object_arg(r._entry.id)
     return packed, refs
 
 
@@ -356,7 +355,7 @@ def describe_actor(a: Any, options: dict[str, Any], cls: str, concurrency: int) 
     a.max_pending = max(options.get("max_pending_calls") or 0, 0)
 
 
-def new_handle(session: Session, head: bytes, packed: list[Any], handle: Callable[[Session, bytes, bytes], ActorHandle], named: bool) -> ActorHandle:
+def new_handle(session: Session, head: bytes, packed: bytes, handle: Callable[[Session, bytes, bytes], ActorHandle], named: bool) -> ActorHandle:
     """Submits a constructor and returns what ``handle(session, actor, meta)`` makes of the actor, or of the one that has its name."""
     if named:
         tid, entries, found = _create_named(session, head, packed)
@@ -370,11 +369,12 @@ def new_handle(session: Session, head: bytes, packed: list[Any], handle: Callabl
     return made
 
 
-def _create_named(session: Session, head: bytes, packed: list[Any]) -> Any:
+def _create_named(session: Session, head: bytes, packed: bytes) -> Any:
     number = next(session._requests)
+    packed += pb.Submit(request=number).SerializeToString()
     session._answers[number] = None
     try:
-        tid, entries = session.submit(head, packed, 1, pb.KIND_CREATE, number)
+        tid, entries = session.submit(head, packed, 1, pb.KIND_CREATE)
         with session.blocked():
             session.wait_until(lambda: session._answers[number] is not None)
         found = session._answers[number]
@@ -504,7 +504,7 @@ class ActorMethod:
         handle = ActorHandle(self._session, self._actor, self._info, 0)
         return dag.method_node(handle, self._name, args, kwargs, self._options)
 
-    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    def _pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Any]:
         return pack(self._session, args, kwargs)
 
     def _template(self, **fields: Any) -> Any:

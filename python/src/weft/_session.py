@@ -6,7 +6,7 @@ protobuf message.
 Waiting. The call lane is read by whoever waits: the first to wait leads, reads frames and hands out what they bring; others
 wait until it has theirs, and then one of them leads. When nobody waits but somebody is to be called back (``await``,
 ``.future()``), the side thread leads. It also reads the side lane, writes what was left to be written, and reports dropped
-references.
+references. The first submit after a wait goes at once, and those that follow go in company.
 
 Ctrl-C. A signal's handler may raise between any two instructions of the main thread. Bytes are taken from the socket in one
 C call that also stores them, and while frames are handled the interrupt is put off (``shield``), so nothing is lost or done
@@ -31,7 +31,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Optional
 
-from weft import _errors, _values
+from weft import _errors, _frames, _values
 from weft import exceptions as ex
 from weft._memory import Slabs
 from weft._pb import session_pb2 as pb
@@ -39,7 +39,10 @@ from weft._pb import session_pb2 as pb
 _HEADER = struct.Struct("<IB")
 _RECV = (64 << 10,)  # less than malloc asks the kernel for each time
 _FLUSH_AT = 64 << 10  # bytes that are not kept waiting for company
-_LINGER = 0.001  # seconds that the side thread lets frames and dropped references wait for company
+_LINGER = 0.001  # seconds that the side thread lets frames wait for company
+_LINGER_DROPPED = 0.01  # and what was dropped
+
+_VALUE, _EXECUTE, _READY = pb.KIND_VALUE, pb.KIND_EXECUTE, pb.KIND_READY
 
 # States of an Entry.
 UNKNOWN, AWAITED, WATCHED, THERE, HERE = range(5)
@@ -48,7 +51,7 @@ UNKNOWN, AWAITED, WATCHED, THERE, HERE = range(5)
 class Entry:
     """An object as this process knows it."""
 
-    __slots__ = ("asked", "callbacks", "count", "holds", "id", "state", "value", "view")
+    __slots__ = ("asked", "callbacks", "count", "data", "error", "holds", "id", "state", "tag")
 
     def __init__(self, oid: bytes, state: int, holds: int) -> None:
         self.id = oid
@@ -56,8 +59,9 @@ class Entry:
         self.asked = False  # its value is wanted
         self.count = 0  # ObjectRefs
         self.holds = holds  # references that the node counts for this process
-        self.value: Any = None  # pb.Value, once HERE
-        self.view: Optional[memoryview] = None  # of a value in shared memory
+        self.tag = 0  # of the value, once HERE
+        self.data: Any = b""  # its bytes, or a view of shared memory
+        self.error: Any = None  # instead of a value: pb.Error or an exception
         self.callbacks: Optional[list[tuple[bool, Callable[[], None]]]] = None  # (the value is wanted, what to call)
 
 
@@ -107,17 +111,17 @@ class Lane:
 
     def queue(self, kind: int, body: bytes) -> int:
         """Adds a frame; returns how many bytes wait."""
-        with self.lock:
-            self._out.append(_HEADER.pack(len(body) + 1, kind) + body)
-            self._size += len(body) + 5
-            return self._size
+        self._out.append(_HEADER.pack(len(body) + 1, kind) + body)
+        self._size += len(body) + 5  # about: two threads may count at once
+        return self._size
 
     def flush(self) -> None:
         if not self._out:
             return
         with shield, self.lock:
-            data = b"".join(self._out)
-            self._out.clear()
+            n = len(self._out)
+            data = b"".join(self._out[:n])
+            del self._out[:n]  # others may have added some meanwhile
             self._size = 0
             if data:
                 self.sock.sendall(data)
@@ -171,6 +175,9 @@ class Session:
         self._templates: dict[bytes, int] = {}
         self._blobs: dict[bytes, bool] = {}
         self._poked = False
+        self._dropped = False
+        self._tidy_at: Optional[float] = None
+        self._calm = True  # somebody has waited since the last submit
         self._woken, self._wake = os.pipe()
         self._greet(hello)
         if side is None:
@@ -182,6 +189,7 @@ class Session:
             self.side.queue(pb.KIND_ATTACH, pb.Attach(attach=self.info.attach).SerializeToString())
             self.side.flush()
         self.pid = os.getpid()
+        self.forked = False  # this is the child of the process whose session it is
         self._thread = threading.Thread(target=self._side_loop, name="weft-side", daemon=True)
         self._thread.start()
 
@@ -202,6 +210,9 @@ class Session:
             raise ConnectionError("what listens there is no Weft node")
         self.info = pb.Welcome.FromString(body)
         self._early = frames[1:]
+        self._node = bytes(self.info.node)
+        self._overhead = self.info.overhead
+        self.inline_limit = self.info.inline_limit
         self._seq = itertools.count(self.info.session << 40 | 1)
         self._credit = self.info.submit_credit
         self._put_credit = self.info.put_credit
@@ -245,7 +256,7 @@ class Session:
     def leave_to_parent(self) -> None:
         """Lets go of the session in a process that was forked: it is the parent's, and so are its sockets."""
         self.error = ex.RaySystemError("this process was forked from one that uses Weft; call weft.init() in it")
-        self._poked = True
+        self.forked = self._poked = self._dropped = True
         for lane in (self.call, self.side):
             lane.sock.close()
         for fd in (self._wake, self._woken):
@@ -260,10 +271,13 @@ class Session:
 
     def send(self, kind: int, message: Any) -> None:
         """Queues a message; it goes with the next flush, which comes soon by itself."""
+        self._send(kind, message.SerializeToString())
+
+    def _send(self, kind: int, body: bytes) -> None:
         self.check()
-        if self.call.queue(kind, message.SerializeToString()) >= _FLUSH_AT:
+        if self.call.queue(kind, body) >= _FLUSH_AT:
             self.flush()
-        else:
+        elif not self._poked:
             self.poke()
 
     def flush(self) -> None:
@@ -278,6 +292,12 @@ class Session:
         """Has the side thread look after what was left to it."""
         if not self._poked:
             self._poked = True
+            os.write(self._wake, b"x")
+
+    def _poke_dropped(self) -> None:
+        """Has it report what was dropped, which is in less of a hurry."""
+        if not self._dropped and self.error is None:
+            self._dropped = True
             os.write(self._wake, b"x")
 
     # Waiting.
@@ -312,6 +332,7 @@ class Session:
 
     def _lead_until(self, done: Callable[[], bool], left: Optional[float]) -> None:
         """Reads until done() or the time is up. The caller leads."""
+        self._calm = True
         if left is None:
             while not done() and self.error is None:
                 self._read()
@@ -344,8 +365,8 @@ class Session:
 
     def _read(self) -> None:
         """Reads once and hands out what came. The caller leads."""
-        early, self._early = self._early, []
-        if early:
+        if self._early:
+            early, self._early = self._early, []
             self._handle(early)
             return
         try:
@@ -360,11 +381,11 @@ class Session:
 
     def _handle(self, frames: list[tuple[int, bytes]]) -> None:
         for kind, body in frames:
-            if kind == pb.KIND_VALUE:
-                self._got_value(pb.ObjectValue.FromString(body))
-            elif kind == pb.KIND_EXECUTE:
+            if kind == _VALUE:
+                self._got_value(body)
+            elif kind == _EXECUTE:
                 self.worker.execute(pb.Execute.FromString(body))
-            elif kind == pb.KIND_READY:
+            elif kind == _READY:
                 self._got_ready(pb.Objects.FromString(body).objects)
             elif kind == pb.KIND_GOODBYE:
                 self.close(_errors.from_envelope(pb.Goodbye.FromString(body).error, self.loads))
@@ -386,12 +407,11 @@ class Session:
         if kind == pb.KIND_ITEM:
             m = pb.Item.FromString(body)
             entry = Entry(m.task + m.index.to_bytes(4, "big"), HERE, 1)
-            entry.value = m.value
             stream = self.streams.get(m.task)
             if stream is None:
-                self._give_back(entry)
+                self._give_back(entry, m.value)
             else:
-                self._locate(entry)
+                self._fill(entry, m.value)
                 self.entries[entry.id] = entry
                 stream.add(entry)
         elif kind == pb.KIND_STREAM_END:
@@ -404,20 +424,19 @@ class Session:
             if m.request in self._answers:
                 self._answers[m.request] = m
 
-    def _give_back(self, entry: Entry) -> None:
+    def _give_back(self, entry: Entry, value: Any) -> None:
         """Returns an item that nobody wants."""
-        if entry.value.HasField("at"):
+        if value.HasField("at"):
             self._unpins.append(entry.id)
-        self._dead.append(entry)
         entry.count = 1  # which is being dropped
-        self.poke()
+        self.drop(entry)
 
     # Objects.
 
     def new_id(self) -> bytes:
         """An id for a task, a put, an actor or a group."""
         seq: int = next(self._seq)
-        return bytes(self.info.node) + seq.to_bytes(8, "big")
+        return self._node + seq.to_bytes(8, "big")
 
     def adopt(self, oid: bytes) -> Entry:
         """The entry of an object whose reference has arrived in a value."""
@@ -435,34 +454,38 @@ class Session:
         entry = self.entries[oid] = Entry(oid, THERE, 1)
         return entry
 
-    def _got_value(self, m: Any) -> None:
-        entry = self.entries.get(m.object)
-        if entry is None:
-            if m.value.HasField("at"):
-                self._unpins.append(m.object)
-                self.poke()
-            return
-        if entry.state == HERE:
-            if m.value.HasField("at"):
-                self._unpins.append(m.object)
-            return
-        entry.value = m.value
-        self._locate(entry)
+    def _got_value(self, body: bytes) -> None:
+        small = _frames.small_value(body)
+        if small is not None:
+            oid, tag, data = small
+            entry = self.entries.get(oid)
+            if entry is None or entry.state == HERE:
+                return
+            entry.tag, entry.data = tag, data
+        else:
+            m = pb.ObjectValue.FromString(body)
+            entry = self.entries.get(m.object)
+            if entry is None or entry.state == HERE:
+                if m.value.HasField("at"):
+                    self._unpin(m.object)
+                return
+            self._fill(entry, m.value)
         entry.state = HERE
         if entry.callbacks:
             self._call_back(entry, True)
 
-    def _locate(self, entry: Entry) -> None:
-        """Finds the memory of a value that is not in its message."""
-        value = entry.value
-        if value.HasField("at"):
+    def _fill(self, entry: Entry, value: Any) -> None:
+        """Gives an entry its value."""
+        entry.tag, entry.data = value.tag, value.data
+        if value.HasField("error"):
+            entry.error = value.error
+        elif value.HasField("at"):
             oid = entry.id
-            entry.view = self.slabs.view(value.at, value.size or value.at.size, lambda: self._unpin(oid))
+            entry.data = self.slabs.view(value.at, value.size or value.at.size, lambda: self._unpin(oid))
 
     def _unpin(self, oid: bytes) -> None:
         self._unpins.append(oid)
-        if self.error is None:
-            self.poke()
+        self._poke_dropped()
 
     def _got_ready(self, ids: bytes) -> None:
         wanted = b""
@@ -530,12 +553,9 @@ class Session:
         """The value of an entry that is HERE; raises its error."""
         if entry.state != HERE:
             self.check()
-        value = entry.value
-        if value.HasField("error"):
-            raise _errors.from_envelope(value.error, self.loads)
-        if entry.view is not None:
-            return _values.decode(value.tag, entry.view)
-        return _values.decode(value.tag, value.data)
+        if entry.error is not None:
+            raise entry.error if isinstance(entry.error, BaseException) else _errors.from_envelope(entry.error, self.loads)
+        return _values.decode(entry.tag, entry.data)
 
     def loads(self, data: bytes) -> Any:
         return _values.decode(_values.PICKLE, data)
@@ -546,15 +566,12 @@ class Session:
 
     def put_encoded(self, encoded: _values.Encoded) -> Entry:
         """Makes an encoded value an object."""
-        tid = self.new_id()
-        entry = Entry(tid + b"\0\0\0\0", THERE, 1)
-        seq = int.from_bytes(tid[8:], "big")
-        if encoded.size <= self.info.inline_limit and self._put_credit > 0:
-            data = encoded.data()
-            entry.value = pb.Value(tag=encoded.tag, data=data, size=len(data), refs=encoded.refs)
-            entry.state = HERE
-            self.charge_put(len(data))
-            self.send(pb.KIND_PUT, pb.Put(seq=seq, value=entry.value))
+        seq = next(self._seq)
+        entry = Entry(self._node + seq.to_bytes(8, "big") + b"\0\0\0\0", THERE, 1)
+        if encoded.size <= self.inline_limit and self._put_credit > 0:
+            entry.tag, entry.data, entry.state = encoded.tag, encoded.data(), HERE
+            self.charge_put(len(entry.data))
+            self._send(pb.KIND_PUT, _frames.put(seq, _frames.value(encoded.tag, entry.data, encoded.refs)))
         else:
             reservation = self.reserve(encoded, b"")
             self.send(pb.KIND_SEAL, pb.Seal(reservation=reservation, seq=seq, size=encoded.size, tag=encoded.tag, refs=encoded.refs))
@@ -562,14 +579,16 @@ class Session:
         return entry
 
     def charge_put(self, size: int) -> None:
-        if self.info.overhead:
+        if self._overhead:
             with self._lock:
-                self._put_credit -= size + 64 + self.info.overhead
+                self._put_credit -= size + 64 + self._overhead
         else:
             self._put_credit = 1
 
     def reserve(self, encoded: _values.Encoded, task: bytes) -> int:
         """Waits for room in shared memory, writes the value there, and returns the reservation."""
+        if self._dead:
+            self._tidy()  # there may be the room
         reply = self.ask(pb.KIND_RESERVE, pb.Reserve(size=max(encoded.size, 1), task=task))
         encoded.write(self.slabs.room(reply.at))
         reservation: int = reply.reservation
@@ -622,11 +641,12 @@ class Session:
             self.send(pb.KIND_BLOB, pb.Blob(hash=digest, data=data, refs=refs))
             self._blobs[digest] = True
 
-    def submit(self, prefix: bytes, args: list[Any], returns: int, kind: int = pb.KIND_SUBMIT, request: int = 0) -> tuple[bytes, list[Entry]]:
+    def submit(self, prefix: bytes, args: bytes, returns: int, kind: int = pb.KIND_SUBMIT) -> tuple[bytes, list[Entry]]:
         """Submits a task: ``prefix`` is the part of its Submit that all calls share. Returns its id and its returns."""
         self.check()
-        tid = self.new_id()
-        body = prefix + pb.Submit(seq=int.from_bytes(tid[8:], "big"), args=args, request=request).SerializeToString()
+        seq = next(self._seq)
+        tid = self._node + seq.to_bytes(8, "big")
+        body = _frames.submit(prefix, seq, args)
         if self._credit <= 0:
             self._await_credit()
         entries = []
@@ -634,17 +654,18 @@ class Session:
             oid = tid + i.to_bytes(4, "big")
             entry = self.entries[oid] = Entry(oid, AWAITED, 1)
             entries.append(entry)
-        if self.info.overhead:
+        if self._overhead:
             with self._lock:
-                self._credit -= len(body) + self.info.overhead
-        if self.call.queue(kind, body) >= _FLUSH_AT:
+                self._credit -= len(body) + self._overhead
+        if self.call.queue(kind, body) >= _FLUSH_AT or self._calm:
+            self._calm = False
             self.flush()
-        else:
+        elif not self._poked:
             self.poke()
         return tid, entries
 
     def _await_credit(self) -> None:
-        if not self.info.overhead:
+        if not self._overhead:
             return
         with self.blocked():
             self.flush()
@@ -657,13 +678,12 @@ class Session:
     def drop(self, entry: Entry) -> None:
         """An ObjectRef is gone. For finalisers: takes no lock."""
         self._dead.append(entry)
-        if self.error is None:
-            self.poke()
+        if not self._dropped:
+            self._poke_dropped()
 
     def drop_handle(self, actor: bytes) -> None:
         self._handles.append(actor)
-        if self.error is None:
-            self.poke()
+        self._poke_dropped()
 
     def add_handle(self, actor: bytes, counted: int) -> None:
         """A handle was made; the node counts ``counted`` already, else it is told."""
@@ -686,6 +706,7 @@ class Session:
 
     def _tidy(self) -> None:
         """Reports what was dropped."""
+        self._dropped, self._tidy_at = False, None
         drops, counts, unpins = [], [], []
         with self._lock:
             while self._dead:
@@ -724,7 +745,7 @@ class Session:
                 try:
                     if leads:
                         poll.register(call, select.POLLIN)
-                    ready = {fd for fd, _ in poll.poll()}
+                    ready = {fd for fd, _ in poll.poll(self._until_tidy())}
                     if leads:
                         poll.unregister(call)
                         if call in ready:
@@ -736,6 +757,9 @@ class Session:
                     break
                 if self._woken in ready:
                     self._look_after()
+                if self._until_tidy() == 0:
+                    self._tidy()
+                    self.flush()
         except Exception as error:
             if self.error is None:
                 self.close(ex.RaySystemError(f"the session's thread failed: {error!r}"))
@@ -748,20 +772,24 @@ class Session:
 
     def _close_wake(self) -> None:
         with self._lock:
-            self._poked = True  # nobody pokes any more
+            self._poked = self._dropped = True  # nobody pokes any more
             os.close(self._wake)
             os.close(self._woken)
 
     def _look_after(self) -> None:
         os.read(self._woken, 64)
-        time.sleep(_LINGER)
-        self._poked = False
-        if self.error is None:
-            self._tidy()
-            try:
+        if self._dropped and self._tidy_at is None:
+            self._tidy_at = time.monotonic() + _LINGER_DROPPED
+        if self._poked:
+            if not self._callbacks:
+                time.sleep(_LINGER)
+            self._poked = False
+            if self.error is None:
                 self.flush()
-            except Exception:
-                return
+
+    def _until_tidy(self) -> Optional[float]:
+        """Milliseconds until what was dropped is reported; None if nothing was."""
+        return None if self._tidy_at is None else max(0.0, (self._tidy_at - time.monotonic()) * 1000)
 
     def _read_side(self) -> bool:
         try:

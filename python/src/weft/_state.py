@@ -6,7 +6,6 @@ import os
 from contextvars import ContextVar
 from typing import Any, Optional
 
-from weft import exceptions as ex
 from weft._session import Session
 
 session: Optional[Session] = None
@@ -24,8 +23,8 @@ def current() -> Session:
         _api.init()
     s = session
     assert s is not None
-    if s.pid != os.getpid():
-        raise ex.RaySystemError("this process was forked from one that uses Weft; call weft.init() in it")
+    if s.forked:
+        s.check()
     return s
 
 

@@ -351,7 +351,7 @@ class Worker:
         """Encodes a value; returns the reservation that it lies in, or 0."""
         encoded = _portable.encode(value) if job.template.portable else _values.encode(value)
         into.tag, into.size, into.refs = encoded.tag, encoded.size, encoded.refs
-        if encoded.size <= self.session.info.inline_limit:
+        if encoded.size <= self.session.inline_limit:
             into.data = encoded.data()
             return 0
         return self.session.reserve(encoded, job.task)

@@ -1499,7 +1499,7 @@ func (x *Arg) GetList() bool {
 type Submit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Template      uint32                 `protobuf:"varint,1,opt,name=template,proto3" json:"template,omitempty"`
-	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"` // of the task id
+	Seq           uint64                 `protobuf:"fixed64,2,opt,name=seq,proto3" json:"seq,omitempty"` // of the task id
 	Args          []*Arg                 `protobuf:"bytes,3,rep,name=args,proto3" json:"args,omitempty"`
 	Parent        []byte                 `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`    // the task that submits, if any
 	Actor         []byte                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`      // for methods
@@ -1608,7 +1608,7 @@ func (x *Submit) GetAwait() bool {
 
 type Put struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Seq           uint64                 `protobuf:"fixed64,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	Value         *Value                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // inline
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2888,7 +2888,7 @@ type Result struct {
 	Lease         uint64                 `protobuf:"varint,3,opt,name=lease,proto3" json:"lease,omitempty"`
 	Returns       []*Value               `protobuf:"bytes,4,rep,name=returns,proto3" json:"returns,omitempty"`
 	Error         *Error                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
-	Ran           uint64                 `protobuf:"varint,6,opt,name=ran,proto3" json:"ran,omitempty"`                          // nanoseconds
+	Ran           uint64                 `protobuf:"fixed64,6,opt,name=ran,proto3" json:"ran,omitempty"`                         // nanoseconds
 	Items         uint32                 `protobuf:"varint,7,opt,name=items,proto3" json:"items,omitempty"`                      // of a stream
 	Reservations  []uint64               `protobuf:"varint,8,rep,packed,name=reservations,proto3" json:"reservations,omitempty"` // as long as returns, 0 where the value is inline
 	Exits         bool                   `protobuf:"varint,9,opt,name=exits,proto3" json:"exits,omitempty"`                      // the actor ends with this call
@@ -4109,7 +4109,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04list\x18\x05 \x01(\bR\x04list:\x04\xa8\xa6\x1f\x01\"\x81\x02\n" +
 	"\x06Submit\x12\x1a\n" +
 	"\btemplate\x18\x01 \x01(\rR\btemplate\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12(\n" +
+	"\x03seq\x18\x02 \x01(\x06R\x03seq\x12(\n" +
 	"\x04args\x18\x03 \x03(\v2\x14.weft.session.v1.ArgR\x04args\x12\x16\n" +
 	"\x06parent\x18\x04 \x01(\fR\x06parent\x12\x14\n" +
 	"\x05actor\x18\x05 \x01(\fR\x05actor\x12\x14\n" +
@@ -4118,7 +4118,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x0eparent_attempt\x18\b \x01(\rR\rparentAttempt\x12\x14\n" +
 	"\x05await\x18\t \x01(\bR\x05await:\x04\xa8\xa6\x1f\x01\"E\n" +
 	"\x03Put\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12,\n" +
+	"\x03seq\x18\x01 \x01(\x06R\x03seq\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.weft.session.v1.ValueR\x05value\"K\n" +
 	"\aReserve\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x12\n" +
@@ -4218,7 +4218,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05lease\x18\x03 \x01(\x04R\x05lease\x120\n" +
 	"\areturns\x18\x04 \x03(\v2\x16.weft.session.v1.ValueR\areturns\x12,\n" +
 	"\x05error\x18\x05 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\x12\x10\n" +
-	"\x03ran\x18\x06 \x01(\x04R\x03ran\x12\x14\n" +
+	"\x03ran\x18\x06 \x01(\x06R\x03ran\x12\x14\n" +
 	"\x05items\x18\a \x01(\rR\x05items\x12\"\n" +
 	"\freservations\x18\b \x03(\x04R\freservations\x12\x14\n" +
 	"\x05exits\x18\t \x01(\bR\x05exits\x12\x14\n" +

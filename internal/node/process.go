@@ -178,7 +178,11 @@ func (n *Node) welcomeWorker(p *process, c *proto.Conn, m *sessionv1.Hello) (pro
 func (n *Node) workerUp(p *process) {
 	n.lock()
 	defer n.unlock()
-	if !p.gone {
+	switch {
+	case p.gone:
+	case p.ending != "": // it has been killed since
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.SpawnFailed, Class: p.class})
+	default:
 		n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerUp, Worker: p.id, Class: p.class})
 	}
 }
@@ -466,6 +470,7 @@ func (n *Node) killAll(j id.Job) {
 	for _, p := range n.workers {
 		if (j.IsZero() || p.class.Job == j) && p.proc != nil && !n.hostsDetached(p) {
 			p.ending = "its job ended"
+			n.stepDispatch(&dispatch.Event{Kind: dispatch.WorkerGone, Worker: p.id}) // it gets nothing more
 			p.proc.Kill()
 		}
 	}

@@ -1,0 +1,248 @@
+package peer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	peerv1 "github.com/weftrun/weft/internal/gen/peer/v1"
+	"github.com/weftrun/weft/internal/id"
+)
+
+// maxHandshakes is how many connections may be between accepted and understood.
+const maxHandshakes = 256
+
+// preface is how HTTP/2, and so gRPC, begins.
+const preface = "PRI"
+
+// linkServer is the gRPC service.
+type linkServer struct {
+	peerv1.UnimplementedPeerServer
+	p *Peers
+}
+
+func (p *Peers) newGRPC() *grpc.Server {
+	s := grpc.NewServer(grpc.Creds(&verified{}), grpc.ForceServerCodecV2(codec{}), grpc.WaitForHandlers(true),
+		grpc.MaxRecvMsgSize(maxBatch), grpc.MaxSendMsgSize(maxBatch), grpc.MaxConcurrentStreams(4),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window), grpc.ConnectionTimeout(answerTime),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: answerTime}))
+	peerv1.RegisterPeerServer(s, linkServer{p: p})
+	return s
+}
+
+// Link implements peerv1.PeerServer.
+func (s linkServer) Link(call peerv1.Peer_LinkServer) error {
+	var in peerv1.Batch
+	if err := call.RecvMsg(&in); err != nil {
+		return err
+	}
+	from, err := s.p.caller(call.Context(), in.Hello)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(call.Context())
+	defer cancel(nil)
+	l, answer, err := s.p.accept(from, &in, cancel)
+	if err != nil {
+		return status.Error(codes.FailedPrecondition, err.Error())
+	}
+	if err := call.SendMsg(answer); err != nil {
+		cancel(err)
+	}
+	if answer.Hello.Refusal != peerv1.Refusal_REFUSAL_UNSPECIFIED {
+		return nil
+	}
+	if err := l.carry(ctx, cancel, call, answer.Hello.Stream); !errors.Is(err, errIdle) {
+		return status.Error(codes.Aborted, err.Error())
+	}
+	return nil
+}
+
+// caller returns the node that says hello, which must be that of its certificate.
+func (p *Peers) caller(ctx context.Context, hello *peerv1.Hello) (from id.Node, err error) {
+	if len(hello.GetFrom()) != len(from) || len(hello.GetTo()) != len(from) {
+		return from, status.Error(codes.InvalidArgument, "the call does not begin with a hello")
+	}
+	copy(from[:], hello.From)
+	info, _ := peer.FromContext(ctx)
+	t, ok := info.AuthInfo.(peerInfo).conn.(*tls.Conn)
+	if !ok {
+		return from, nil
+	}
+	state := t.ConnectionState()
+	if who, err := p.cfg.Identify(&state); err != nil {
+		return from, status.Error(codes.PermissionDenied, err.Error())
+	} else if who != from {
+		return from, status.Errorf(codes.PermissionDenied, "node %s calls itself %s", who, from)
+	}
+	return from, nil
+}
+
+// accept answers a hello. If the answer is no refusal the stream is open, and
+// cancel ends it.
+func (p *Peers) accept(from id.Node, in *peerv1.Batch, cancel context.CancelCauseFunc) (*link, *peerv1.Batch, error) {
+	self := p.cfg.Self
+	answer := &peerv1.Batch{Hello: &peerv1.Hello{From: self[:], To: from[:], Stream: in.Hello.Stream}}
+	if string(in.Hello.To) != string(self[:]) {
+		answer.Hello.Refusal = peerv1.Refusal_REFUSAL_STRANGER
+		return nil, answer, nil
+	}
+	l := p.link(from)
+	if l == nil {
+		if !p.isDead(from) {
+			return nil, nil, errors.New("the node is being closed")
+		}
+		answer.Hello.Refusal = peerv1.Refusal_REFUSAL_DEAD
+		return nil, answer, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	accepted, err := l.end.offered(in.Hello.Stream, in.Next)
+	if err != nil {
+		return nil, nil, err
+	}
+	answer.Next, answer.Hello.Stream = l.end.next, l.end.stream
+	if !accepted {
+		answer.Hello.Refusal = peerv1.Refusal_REFUSAL_OLDER
+		return l, answer, nil
+	}
+	l.replace(cancel)
+	l.begun()
+	return l, answer, nil
+}
+
+// serve accepts connections and gives each to the server of its protocol.
+func (p *Peers) serve(l net.Listener) error {
+	forGRPC, forHTTP := newQueue(l.Addr()), newQueue(l.Addr())
+	if !p.enter() {
+		return l.Close()
+	}
+	defer p.wg.Done()
+	p.wg.Go(func() { _ = p.grpc.Serve(forGRPC) })
+	p.wg.Go(func() { _ = p.http.Serve(forHTTP) })
+	stop := context.AfterFunc(p.ctx, func() { _ = l.Close() })
+	defer stop()
+	room := make(chan struct{}, maxHandshakes)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			_ = forGRPC.Close()
+			_ = forHTTP.Close()
+			if p.ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("peer: %w", err)
+		}
+		room <- struct{}{}
+		p.wg.Go(func() {
+			p.sort(c, forGRPC, forHTTP)
+			<-room
+		})
+	}
+}
+
+// sort makes the handshake of a connection and finds out which protocol it is for.
+func (p *Peers) sort(c net.Conn, forGRPC, forHTTP *queue) {
+	stop := context.AfterFunc(p.ctx, func() { _ = c.Close() })
+	defer stop()
+	_ = c.SetDeadline(time.Now().Add(answerTime))
+	if t, ok := c.(*net.TCPConn); ok {
+		if raw, err := t.SyscallConn(); err == nil {
+			_ = watch(raw)
+		}
+		_ = t.SetKeepAliveConfig(keepAlive)
+	}
+	var err error
+	to := forHTTP
+	if p.cfg.TLS != nil {
+		t := tls.Server(c, p.servedTLS())
+		if err = t.HandshakeContext(p.ctx); t.ConnectionState().NegotiatedProtocol == "h2" {
+			to = forGRPC
+		}
+		c = t
+	} else {
+		var start [len(preface)]byte
+		if _, err = io.ReadFull(c, start[:]); string(start[:]) == preface {
+			to = forGRPC
+		}
+		c = &begun{Conn: c, start: start[:]}
+	}
+	_ = c.SetDeadline(time.Time{})
+	if err != nil || !to.put(c) {
+		_ = c.Close()
+	}
+}
+
+// servedTLS wants a certificate of the cluster's CA.
+func (p *Peers) servedTLS() *tls.Config {
+	cfg := p.cfg.TLS.Clone()
+	cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	return cfg
+}
+
+// begun is a connection of which the first bytes have been read.
+type begun struct {
+	net.Conn
+	start []byte
+}
+
+func (b *begun) Read(buf []byte) (int, error) {
+	if len(b.start) == 0 {
+		return b.Conn.Read(buf)
+	}
+	n := copy(buf, b.start)
+	b.start = b.start[n:]
+	return n, nil
+}
+
+// queue is a listener whose connections somebody else accepts.
+type queue struct {
+	addr  net.Addr
+	conns chan net.Conn
+	over  chan struct{}
+	close func()
+}
+
+func newQueue(a net.Addr) *queue {
+	q := &queue{addr: a, conns: make(chan net.Conn), over: make(chan struct{})}
+	q.close = sync.OnceFunc(func() { close(q.over) })
+	return q
+}
+
+// put waits until a connection is taken, and reports false if none is any more.
+func (q *queue) put(c net.Conn) bool {
+	select {
+	case q.conns <- c:
+		return true
+	case <-q.over:
+		return false
+	}
+}
+
+// Accept implements net.Listener.
+func (q *queue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.over:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (q *queue) Close() error { q.close(); return nil }
+
+// Addr implements net.Listener.
+func (q *queue) Addr() net.Addr { return q.addr }

@@ -8,7 +8,7 @@ import (
 )
 
 // The packages whose decisions must be replayable.
-var pureMachines = []string{"place", "dispatch", "own", "actor", "evict", "guard"}
+var pureMachines = []string{"place", "coordinate", "dispatch", "own", "actor", "evict", "guard"}
 
 // What would bring the outside world, time or chance into a machine. An entry
 // that ends in / stands for all below it.

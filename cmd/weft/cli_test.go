@@ -176,7 +176,7 @@ func newShell(t *testing.T) *shell {
 func (s *shell) program(stdout, stderr io.Writer) *program {
 	return &program{
 		stdout: stdout, stderr: stderr, getenv: func(k string) string { return s.env[k] }, signals: s.signals, width: s.width,
-		newNode: func(cfg node.Config) (daemon, error) { s.node.cfg = cfg; return s.node, nil },
+		newNode: func(cfg nodeConfig) (daemon, error) { s.node.cfg = cfg.Config; return s.node, nil },
 	}
 }
 

@@ -14,8 +14,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
-
-	"github.com/weftrun/weft/internal/node"
 )
 
 // readyFlag tells a detached node where its parent listens.
@@ -32,7 +30,7 @@ type outcome struct {
 
 // detach starts this program again as a node of its own session and waits
 // until it is ready or has failed.
-func (p *program) detach(ctx context.Context, flags *pflag.FlagSet, cfg node.Config) error {
+func (p *program) detach(ctx context.Context, flags *pflag.FlagSet, cfg nodeConfig) error {
 	if err := privateDir(cfg.Dir); err != nil {
 		return err
 	}
@@ -65,7 +63,7 @@ func (p *program) detach(ctx context.Context, flags *pflag.FlagSet, cfg node.Con
 }
 
 // startChild runs the same command without --detach; pipe is its descriptor 3.
-func startChild(flags *pflag.FlagSet, cfg node.Config, pipe *os.File) (*exec.Cmd, error) {
+func startChild(flags *pflag.FlagSet, cfg nodeConfig, pipe *os.File) (*exec.Cmd, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program to start it again: %w", err)

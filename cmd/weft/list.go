@@ -101,6 +101,9 @@ func lister[T any](rows rowsFunc[T], table func([]T, time.Time) *state.Table, id
 			}
 			all = append(all, found.Rows...)
 			if !found.Truncated || len(found.Rows) == 0 || len(all) == left {
+				for _, node := range found.Missing {
+					fmt.Fprintf(p.stderr, "node %s did not answer: what it has is not listed\n", node)
+				}
 				return showRows(p, all, found.Total, found.Truncated, table)
 			}
 			q.After = id(&all[len(all)-1])

@@ -18,8 +18,11 @@ type daemon interface {
 }
 
 // newNode makes a real one.
-func newNode(cfg node.Config) (daemon, error) {
-	n, err := node.New(cfg)
+func newNode(cfg nodeConfig) (daemon, error) {
+	if cfg.listen != "" {
+		return newMember(cfg)
+	}
+	n, err := node.New(cfg.Config)
 	if err != nil {
 		return nil, err // not n: an interface around no node is not nil
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weftrun/weft/internal/node"
 	"github.com/weftrun/weft/internal/state"
 	"github.com/weftrun/weft/internal/state/api"
 )
@@ -31,7 +30,7 @@ type program struct {
 	getenv         func(string) string
 	signals        <-chan os.Signal
 	width          int // of the terminal that stdout is; 0 if it is none
-	newNode        func(node.Config) (daemon, error)
+	newNode        func(nodeConfig) (daemon, error)
 
 	address string // flag
 	format  string // flag: text or json

@@ -40,6 +40,7 @@ type startFlags struct {
 	detach                         bool
 	lifeFD                         int
 	readyFD                        int
+	cluster                        clusterFlags
 }
 
 func (p *program) startCommand() *cobra.Command {
@@ -51,7 +52,7 @@ func (p *program) startCommand() *cobra.Command {
 			"to 30 s; a second Ctrl-C ends the node at once. With --detach it returns as soon as the node is ready, and the node goes on.\n\n" +
 			"The node's files are in one directory, which only its user can enter: by default\n" +
 			"$XDG_RUNTIME_DIR/weft, or /tmp/weft-UID. There is one node in a directory.",
-		Example: "  weft start --detach\n  weft start --cpus 4 --store-bytes 2GiB --resources gpu_memory=24 --labels zone=a",
+		Example: "  weft start --detach\n  weft start --head -d\n  weft start --address 127.0.0.1:6380 --dir /tmp/second -d\n  weft start --cpus 4 --store-bytes 2GiB --resources gpu_memory=24 --labels zone=a",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.config(p)
@@ -71,6 +72,7 @@ func (p *program) startCommand() *cobra.Command {
 	flags.Var(&f.queueBytes, "queue-bytes", "memory for submitted tasks that have not ended (default: a quarter of the memory)")
 	flags.StringArrayVar(&f.resources, "resources", nil, "custom resources, NAME=AMOUNT[,NAME=AMOUNT]; may be repeated")
 	flags.StringArrayVar(&f.labels, "labels", nil, "labels for placement, KEY=VALUE[,KEY=VALUE]; may be repeated")
+	f.cluster.add(flags)
 	flags.StringVar(&f.dir, "dir", "", "the node's directory")
 	flags.StringVar(&f.socket, "socket", "", "where programs connect (default: "+socketName+" in the directory)")
 	flags.StringVar(&f.spillDir, "spill-dir", "", "where objects go that memory has no room for (default: in the directory)")
@@ -87,12 +89,12 @@ func (p *program) startCommand() *cobra.Command {
 }
 
 // config turns flags to a node's configuration.
-func (f *startFlags) config(p *program) (node.Config, error) {
-	cfg := node.Config{
+func (f *startFlags) config(p *program) (nodeConfig, error) {
+	cfg := nodeConfig{Config: node.Config{
 		Dir: f.dir, Socket: f.socket, SpillDir: f.spillDir, StoreBytes: int64(f.storeBytes), SpillBytes: int64(f.spillBytes),
 		EnvironBytes: int64(f.environBytes),
 		QueueBytes:   int64(f.queueBytes), MemoryLimit: int64(f.memory), Resources: map[string]float64{}, Labels: resource.Labels{}, Build: buildVersion(),
-	}
+	}}
 	err := errors.Join(
 		pairs("--resources", f.resources, func(name, value string) (err error) {
 			cfg.Resources[name], err = strconv.ParseFloat(value, 64)
@@ -112,7 +114,10 @@ func (f *startFlags) config(p *program) (node.Config, error) {
 	if _, err := newLogHandler(f, nil); err != nil {
 		return cfg, err
 	}
-	return cfg, f.paths(p, &cfg)
+	if err := f.cluster.complete(&cfg, p.address); err != nil {
+		return cfg, err
+	}
+	return cfg, f.paths(p, &cfg.Config)
 }
 
 // paths completes and makes absolute where the node's files are.
@@ -156,7 +161,7 @@ func pairs(flag string, args []string, set func(key, value string) error) error 
 }
 
 // startNode runs a node until it is told to end.
-func (p *program) startNode(ctx context.Context, cfg node.Config, f *startFlags) error {
+func (p *program) startNode(ctx context.Context, cfg nodeConfig, f *startFlags) error {
 	ready, err := p.readyPipe(f.readyFD, cfg.Dir)
 	if err != nil {
 		return err
@@ -165,7 +170,7 @@ func (p *program) startNode(ctx context.Context, cfg node.Config, f *startFlags)
 	return ready.failed(err)
 }
 
-func (p *program) runNode(ctx context.Context, cfg node.Config, f *startFlags, ready *readyPipe) error {
+func (p *program) runNode(ctx context.Context, cfg nodeConfig, f *startFlags, ready *readyPipe) error {
 	began := time.Now()
 	dir, err := openDir(cfg.Dir, cfg.Socket)
 	if err != nil {
@@ -257,11 +262,24 @@ func (r *running) wait(ctx context.Context, serving chan error) error {
 	case grace = <-r.stop:
 	case <-r.signals:
 	case <-ctx.Done():
+	case <-r.expelled():
+		return errors.Join(errExpelled, r.close(true))
 	case err := <-serving: // nobody could look at the node or end it any more
 		serving <- nil
 		return errors.Join(fmt.Errorf("the API has ended: %w", err), r.close(true))
 	}
 	return r.close(grace == 0 || r.drain(grace))
+}
+
+// errExpelled is why a node ends that nobody has ended.
+var errExpelled = errors.New("the cluster has declared this node dead, because it was silent for too long: what it ran is run elsewhere; start it again to join anew")
+
+// expelled is closed when the cluster wants the node no more.
+func (r *running) expelled() <-chan struct{} {
+	if m, ok := r.node.(interface{ Expelled() <-chan struct{} }); ok {
+		return m.Expelled()
+	}
+	return nil
 }
 
 // drain lets what runs end, within grace, or until somebody asks a second time:
@@ -318,12 +336,17 @@ type readyReport struct {
 	API     string             `json:"api"`
 	Dir     string             `json:"dir"`
 	Took    time.Duration      `json:"took_ns"`
+	Cluster string             `json:"cluster,omitempty"` // where other nodes reach it
+	Head    bool               `json:"head,omitempty"`
 	Total   map[string]float64 `json:"resources"`
 	Store   int64              `json:"store_bytes"`
 }
 
-func (r *running) report(ctx context.Context, cfg node.Config, took time.Duration) readyReport {
+func (r *running) report(ctx context.Context, cfg nodeConfig, took time.Duration) readyReport {
 	report := readyReport{PID: os.Getpid(), Address: cfg.Socket, API: apiSocket(cfg.Socket), Dir: cfg.Dir, Took: took}
+	if m, ok := r.node.(interface{ Address() string }); ok {
+		report.Cluster, report.Head = m.Address(), cfg.head
+	}
 	if status, err := r.node.State().Status(ctx); err == nil {
 		report.Node, report.Total, report.Store = status.Node.ID, status.Node.Total, status.Node.Store.Limit
 	}
@@ -341,6 +364,9 @@ func (p *program) announce(r readyReport, detached bool) error {
 	}
 	p.say("Weft node %s is ready in %s: %s, %s for objects", r.Node, state.Span(r.Took), state.Amounts(r.Total), state.Bytes(r.Store))
 	p.say("  programs   export %s=%s", addressVariable, r.Address)
+	if r.Head {
+		p.say("  join       weft start --address %s", r.Cluster)
+	}
 	p.say("  look       weft status%s", at)
 	if detached {
 		p.say("  stop       weft stop%s", at)

@@ -49,8 +49,12 @@ func GroupKey(g id.Group) string { return Key("groups", "by-id", g.String()) }
 // GroupNameKey is a named placement group's name.
 func GroupNameKey(namespace, name string) string { return Key("groups", "by-name", namespace, name) }
 
-// NodeKey is a node's record; it has the node's lease.
+// NodeKey is a node's record.
 func NodeKey(n id.Node) string { return Key("nodes", n.String()) }
+
+// HeadKey is the record of a node that can be the coordinator's; it has the
+// head's lease.
+func HeadKey(n id.Node) string { return Key("heads", n.String()) }
 
 // HeirKey says who owns what a node that left had owned.
 func HeirKey(n id.Node) string { return Key("heirs", n.String()) }

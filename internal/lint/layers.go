@@ -16,6 +16,7 @@ import (
 // neither import nor be imported: add it where it belongs.
 const Layers = `
 	id < resource < spec < place, dispatch, own, actor, evict < sim
+	place < coordinate
 	id < guard
 
 	# the object plane
@@ -36,14 +37,19 @@ const Layers = `
 	gen/*, event, state < state/api
 
 	# the one place that wires a node together
-	place, dispatch, own, actor, evict, guard, guard/meminfo, store, wire < node
+	place, coordinate, dispatch, own, actor, evict, guard, guard/meminfo, store, wire < node
 	peer, session, client, worker, environ, control/mem, event, state < node
 	event, slab, store < session, worker, client
+
+	# nodes in a cluster
+	gen/*, coordinate, control, wire < head
+	peer, head, node < cluster
+	event, state, control < cluster
 
 	# programs
 	node < weft < wefttest
 	leak < wefttest
-	node, weft, control/etcd, state/api < cmd/weft
+	node, weft, control/etcd, state/api, cluster < cmd/weft
 
 	# the libraries, on the public API only
 	weft < data < train < tune

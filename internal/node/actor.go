@@ -11,7 +11,6 @@ import (
 	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
-	"github.com/weftrun/weft/internal/place"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -43,9 +42,7 @@ func (n *Node) createActor(t *task, s *session) (id.Actor, error) {
 		case actor.NameTaken:
 			delete(n.tasks, t.id)
 			n.hot = nil
-			return id.Actor{}, &wire.Error{Code: wire.AlreadyExists, Op: t.spec.Actor.Class, Actor: e.Existing,
-				Message: "the name \"" + t.spec.Actor.Name + "\" is that of actor " + e.Existing.String(),
-				Hint:    "use GetOrCreate, another name, or Kill the old one"}
+			return id.Actor{}, nameTaken(t.spec.Actor.Class, t.spec.Actor.Name, e.Existing)
 		case actor.Found:
 			delete(n.tasks, t.id)
 			n.hot = nil
@@ -90,7 +87,7 @@ func (n *Node) beginActor(e *actor.Effect) {
 	}
 	t.incarnation = e.Incarnation
 	if e.Incarnation > 1 {
-		n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: e.Incarnation, Spec: t.spec})
+		n.placeTask(t, e.Incarnation)
 		return
 	}
 	ev := n.submission(t)

@@ -231,7 +231,8 @@ func (n *Node) forgetPlaces(dead id.Node) {
 }
 
 // Serve opens what other nodes pull from this one: the bytes of an object
-// ("object/ID") or what a job's workers need ("blob/JOB/HASH", "program/JOB").
+// ("object/ID"), what a job's workers need ("blob/JOB/HASH", "program/JOB"), or
+// rows of this node's state ("state/KIND/QUERY").
 // A reader that is closed has let go of it.
 func (n *Node) Serve(ctx context.Context, name string) (io.ReadCloser, error) {
 	kind, rest, _ := strings.Cut(name, "/")
@@ -246,6 +247,8 @@ func (n *Node) Serve(ctx context.Context, name string) (io.ReadCloser, error) {
 		return n.serveBlob(rest)
 	case "program":
 		return n.serveProgram(rest)
+	case "state":
+		return n.serveState(ctx, rest)
 	}
 	return nil, &wire.Error{Code: wire.NotFound, Op: "serve", Message: "nothing is called " + name}
 }

@@ -12,98 +12,120 @@ import (
 	"testing"
 
 	"github.com/weftrun/weft"
+	"github.com/weftrun/weft/internal/control/mem"
+	"github.com/weftrun/weft/internal/coordinate"
+	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
+	"github.com/weftrun/weft/internal/head"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/node"
 )
 
-// fabric connects the nodes of a test within the process.
+// fabric connects the nodes of a test within the process; the first is the head.
 type fabric struct {
 	mu    sync.Mutex
-	nodes map[id.Node]*node.Node
+	ports map[id.Node]*port
 	wg    sync.WaitGroup
 }
 
-// port is one node's way to the others.
+// port is a node and its way to the others.
 type port struct {
 	f    *fabric
-	from *node.Node
-	mu   sync.Mutex
+	id   id.Node
+	node *node.Node
+	seat *head.Seat
 	out  map[id.Node]chan []byte
 }
 
-func (f *fabric) node(i id.Node) *node.Node {
+func (f *fabric) port(i id.Node) *port {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.nodes[i]
+	return f.ports[i]
 }
 
 // Send implements node.Network.
 func (p *port) Send(to id.Node, frame []byte) {
-	p.mu.Lock()
-	c := p.out[to]
-	p.mu.Unlock()
-	if c != nil {
+	if c := p.out[to]; c != nil {
 		c <- frame
 	}
 }
 
-// Pull implements node.Network.
-func (p *port) Pull(ctx context.Context, from id.Node, name string) (io.ReadCloser, error) {
-	n := p.f.node(from)
-	if n == nil {
-		return nil, errors.New("it is dead")
+func (p *port) send(to id.Node, m *nodev1.Message) {
+	frame, err := m.MarshalVT()
+	if err != nil {
+		panic(err)
 	}
-	return n.Serve(ctx, name)
+	p.Send(to, frame)
 }
 
-// clusterOf starts nodes with so many CPUs each that know each other.
+// Pull implements node.Network.
+func (p *port) Pull(ctx context.Context, from id.Node, name string) (io.ReadCloser, error) {
+	other := p.f.port(from)
+	if other == nil {
+		return nil, errors.New("it is dead")
+	}
+	return other.node.Serve(ctx, name)
+}
+
+// clusterOf starts nodes with so many CPUs each that make a cluster.
 func clusterOf(t *testing.T, cpus ...float64) (sockets []string, nodes []*node.Node) {
 	t.Helper()
-	f := &fabric{nodes: map[id.Node]*node.Node{}}
+	f := &fabric{ports: map[id.Node]*port{}}
 	var ports []*port
-	for _, c := range cpus {
-		p := &port{f: f, out: map[id.Node]chan []byte{}}
-		s, n := startNode(t, node.Config{Resources: map[string]float64{"CPU": c}, Network: p})
-		p.from = n
-		f.nodes[n.ID()] = n
-		sockets, nodes, ports = append(sockets, s), append(nodes, n), append(ports, p)
-	}
 	done := make(chan struct{})
+	for i := range cpus {
+		p := &port{f: f, id: id.Node{0: byte(i + 1), 7: 1}, out: map[id.Node]chan []byte{}}
+		ports = append(ports, p)
+		p.seat = &head.Seat{Member: head.NewMember(head.MemberConfig{Self: p.id, Send: p.send, Know: func(id.Node, string) {},
+			Heads: []head.Where{{Node: ports[0].id}}, Expelled: func() {}})}
+	}
 	for i, p := range ports {
-		for j, to := range nodes {
-			if i == j {
-				continue
-			}
+		s, n := startNode(t, node.Config{ID: p.id, Resources: map[string]float64{"CPU": cpus[i]}, Network: p, Cluster: p.seat})
+		p.node = n
+		f.ports[p.id] = p
+		sockets, nodes = append(sockets, s), append(nodes, n)
+	}
+	for _, p := range ports {
+		for _, to := range ports {
 			c := make(chan []byte, 1<<16)
-			p.out[to.ID()] = c
-			f.wg.Go(func() {
-				for {
-					select {
-					case frame := <-c:
-						if err := to.Receive(p.from.ID(), frame); err != nil {
-							t.Error(err)
-						}
-					case <-done:
-						return
-					}
-				}
-			})
+			p.out[to.id] = c
+			f.wg.Go(func() { f.carry(t, p.id, to.node, c, done) })
 		}
 	}
-	for i, n := range nodes {
-		for j, other := range nodes {
-			if i != j {
-				n.PeerUp(other.ID())
-			}
-		}
+	store := mem.New(mem.Config{})
+	ports[0].seat.Head = head.New(head.Config{Self: ports[0].id, Store: store, Send: ports[0].send, Know: func(id.Node, string) {},
+		Options: coordinate.Options{Fixed: true}})
+	for _, p := range ports {
+		p.seat.Start(p.node)
 	}
-	t.Cleanup(func() { close(done); f.wg.Wait() })
+	t.Cleanup(func() {
+		for _, p := range ports {
+			p.seat.Close()
+		}
+		ports[0].seat.Head.Close()
+		close(done)
+		f.wg.Wait()
+		_ = store.Close()
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for _, n := range nodes {
 		until(ctx, t, "a view of all", func() bool { return n.Sees() == len(nodes)-1 })
 	}
 	return sockets, nodes
+}
+
+// carry delivers what one node sends another.
+func (f *fabric) carry(t *testing.T, from id.Node, to *node.Node, c <-chan []byte, done <-chan struct{}) {
+	for {
+		select {
+		case frame := <-c:
+			if err := to.Receive(from, frame); err != nil {
+				t.Error(err)
+			}
+		case <-done:
+			return
+		}
+	}
 }
 
 // A node without CPUs has its tasks run by another.

@@ -11,6 +11,8 @@ import (
 // Config says what a node is. The zero value is an embedded node of this
 // machine's size.
 type Config struct {
+	// ID is the node's; zero draws one.
+	ID id.Node
 	// Dir holds the node's socket, lock, spill files and event segments.
 	// "" makes a temporary one that goes with the node.
 	Dir string
@@ -50,6 +52,9 @@ type Config struct {
 	Log *slog.Logger
 	// Network reaches other nodes; nil has none.
 	Network Network
+	// Cluster reaches the coordinator of the cluster whose member the node is;
+	// nil: the node decides alone.
+	Cluster Cluster
 	// Build names the version, for people.
 	Build string
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/weftrun/weft/internal/coordinate"
 	"github.com/weftrun/weft/internal/dispatch"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/place"
@@ -13,17 +14,46 @@ import (
 	"github.com/weftrun/weft/internal/wire"
 )
 
-// group is a placement group on this node.
+// group is a placement group of one of this node's sessions.
 type group struct {
 	id       id.Group
 	spec     *spec.Group
 	session  id.Session
 	reserved int
+	at       []id.Node // where the bundles lie, if a coordinator placed them
+	why      string    // the coordinator has no place for it yet
 	failed   bool
 	answer   func(error)
 }
 
-// createGroup reserves g's bundles and answers once all of them are.
+// placed reports whether all of its bundles are reserved.
+func (g *group) placed() bool { return g.reserved == len(g.spec.Bundles) }
+
+// bundleNode is where a bundle of g lies; zero while it lies nowhere.
+func (n *Node) bundleNode(g *group, bundle int) id.Node {
+	switch {
+	case !g.placed():
+		return id.Node{}
+	case g.at != nil:
+		return g.at[bundle]
+	}
+	return n.id
+}
+
+// fail answers who waits for the group with an error.
+func (g *group) fail(err error) {
+	if !g.failed && !g.placed() {
+		g.failed = true
+		g.answer(err)
+	}
+}
+
+func errGroupRemoved() *wire.Error {
+	return &wire.Error{Code: wire.Cancelled, Op: "placement group", Message: "it was removed before it had its resources"}
+}
+
+// createGroup has g's bundles reserved, here or by the coordinator, and answers
+// once all of them are.
 func (n *Node) createGroup(g id.Group, s *spec.Group, by id.Session, answer func(error)) {
 	if s := n.sessions[by]; n.closed || s == nil || s.ended {
 		answer(errClosed())
@@ -31,6 +61,11 @@ func (n *Node) createGroup(g id.Group, s *spec.Group, by id.Session, answer func
 	}
 	if n.groups[g] != nil {
 		answer(&wire.Error{Code: wire.AlreadyExists, Op: "placement group", Message: "there is a group of this id"})
+		return
+	}
+	if n.cfg.Cluster != nil {
+		n.groups[g] = &group{id: g, spec: s, session: by, answer: answer}
+		n.cfg.Cluster.Report(&coordinate.Event{Kind: coordinate.CreateGroup, Node: n.id, Group: g, Spec: s})
 		return
 	}
 	view := place.NodeView{Node: n.id, Total: n.total, Free: n.total, Labels: n.cfg.Labels}
@@ -52,18 +87,20 @@ func (n *Node) createGroup(g id.Group, s *spec.Group, by id.Session, answer func
 
 // groupAnswer notes a bundle that is reserved, or can never be.
 func (n *Node) groupAnswer(e *dispatch.Effect) {
+	if n.bundleAnswer(e) {
+		return
+	}
 	g := n.groups[e.Group]
 	if g == nil || g.failed {
 		return
 	}
 	if e.Kind == dispatch.Unreservable {
-		g.failed = true
-		g.answer(&wire.Error{Code: wire.Unschedulable, Op: "placement group",
+		g.fail(&wire.Error{Code: wire.Unschedulable, Op: "placement group",
 			Message: fmt.Sprintf("bundle %d asks for %s=%s; there is %s", e.Bundle, e.Resource, e.Asked, e.Have)})
 		n.removeGroup(g.id)
 		return
 	}
-	if g.reserved++; g.reserved == len(g.spec.Bundles) {
+	if g.reserved++; g.placed() {
 		n.groupRecord(g, false)
 		g.answer(nil)
 	}
@@ -71,17 +108,24 @@ func (n *Node) groupAnswer(e *dispatch.Effect) {
 
 // removeGroup gives a group's resources back.
 func (n *Node) removeGroup(g id.Group) {
+	if n.cfg.Cluster != nil {
+		n.cfg.Cluster.Report(&coordinate.Event{Kind: coordinate.RemoveGroup, Node: n.id, Group: g})
+	}
 	old := n.groups[g]
 	if old == nil {
 		return
 	}
-	if !old.failed && old.reserved < len(old.spec.Bundles) {
-		old.answer(&wire.Error{Code: wire.Cancelled, Op: "placement group", Message: "it was removed before it had its resources"})
+	old.fail(errGroupRemoved())
+	n.forgetGroup(old)
+	if n.cfg.Cluster == nil {
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Unreserve, Group: g, Bundle: -1})
 	}
-	n.groupRecord(old, true)
-	delete(n.groups, g)
-	n.stepDispatch(&dispatch.Event{Kind: dispatch.Unreserve, Group: g, Bundle: -1})
 	n.stepPlace(&place.Event{Kind: place.GroupAt, Group: g})
+}
+
+func (n *Node) forgetGroup(g *group) {
+	n.groupRecord(g, true)
+	delete(n.groups, g.id)
 }
 
 // removeGroupsOf removes the groups of a session that ended: first those that

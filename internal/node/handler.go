@@ -255,19 +255,17 @@ func (h *handler) Lookup(m *sessionv1.Lookup) error {
 	if err != nil {
 		return err
 	}
+	request := m.Request
 	return h.in(func() error {
-		var info client.ActorInfo
-		var err error
+		if err := h.s.ask(); err != nil {
+			return err
+		}
+		then := func(info client.ActorInfo, err error) { h.n.answerFound(h.s, request, info, err) }
 		if a.IsZero() {
-			info, err = h.n.lookup(h.s.id, namespace, name)
+			h.n.lookup(h.s.id, namespace, name, then)
 		} else {
-			info, err = h.n.describeActor(a)
+			then(h.n.describeActor(a))
 		}
-		reply := &sessionv1.Found{Request: m.Request, Actor: info.Actor[:], Class: info.Class, Meta: info.Meta, Language: info.Language}
-		if err != nil {
-			reply = &sessionv1.Found{Request: m.Request, Error: wire.ErrorToPB(wire.AsError(err, wire.Internal))}
-		}
-		h.s.send(h.n, outgoing{kind: sessionv1.Kind_KIND_FOUND, msg: reply})
 		return nil
 	})
 }

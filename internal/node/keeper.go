@@ -131,6 +131,7 @@ func (n *Node) met(p *peer, a id.Actor, told *actor.Event) {
 	for i := range waiting {
 		n.stepActor(&waiting[i])
 	}
+	n.introduced(a)
 }
 
 // releaseActor gives handles back to the keeper.
@@ -151,5 +152,6 @@ func (n *Node) meetNobody(dead id.Node) {
 		for i := range waiting {
 			n.stepActor(&waiting[i])
 		}
+		n.introduced(a)
 	}
 }

@@ -37,8 +37,10 @@ func New(cfg Config) (*Node, error) {
 		leases: map[dispatch.Lease]*runner{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
 		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, unwatch: map[id.Task]func() bool{},
 		waitsOn: map[id.Task][]id.Object{}, peers: map[id.Node]*peer{}, dead: map[id.Node]bool{}, away: map[id.Object]*away{},
-		coming: map[id.Task]*arguments{}, guests: map[id.Task]*guest{}, hosts: map[id.Actor]*host{}, meeting: map[id.Actor][]actor.Event{}, elsewhere: map[id.Task]id.Node{}, deaths: map[id.Actor]*wire.Error{}, callees: map[event.Name]callee{}, nextWorker: inProcess, quiet: make(chan struct{})}
-	rand.Read(n.id[:])
+		coming: map[id.Task]*arguments{}, guests: map[id.Task]*guest{}, hosts: map[id.Actor]*host{}, meeting: map[id.Actor][]actor.Event{}, seek: newSeekers(), held: map[id.Group]map[int]bool{}, elsewhere: map[id.Task]id.Node{}, deaths: map[id.Actor]*wire.Error{}, callees: map[event.Name]callee{}, nextWorker: inProcess, quiet: make(chan struct{})}
+	if n.id = cfg.ID; n.id.IsZero() {
+		rand.Read(n.id[:])
+	}
 	if n.cfg.Job.IsZero() {
 		rand.Read(n.cfg.Job[:])
 	}
@@ -49,7 +51,7 @@ func New(cfg Config) (*Node, error) {
 	n.events = event.New(event.Config{Start: n.start, Node: n.id})
 	n.meta = newMetadata(mem.New(mem.Config{}))
 	n.own = own.New(n.id, own.Options{})
-	n.place = place.New(n.id, place.Options{Fixed: true})
+	n.place = place.New(n.id, place.Options{Fixed: cfg.Network == nil})
 	n.dispatch = dispatch.New(dispatch.Options{WorkerIdle: cfg.WorkerIdle})
 	n.actors = actor.New(n.id, actor.Options{})
 	n.memory = newMemory(asked)
@@ -253,7 +255,7 @@ func (n *Node) placeDetached(j id.Job) {
 	for _, a := range n.detached(j) {
 		info, ok := n.own.Task(a.Actor)
 		if t := n.tasks[a.Actor]; t != nil && a.Node.IsZero() && ok && info.State != own.Waiting {
-			n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: a.Incarnation, Spec: t.spec})
+			n.placeTask(t, a.Incarnation)
 		}
 	}
 }

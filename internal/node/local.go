@@ -198,12 +198,20 @@ func (l *Local) SubmitStream(ctx context.Context, c *client.Call) client.Stream 
 }
 
 // CreateNamed implements client.Session.
-func (l *Local) CreateNamed(_ context.Context, c *client.Call) (client.ActorInfo, error) {
+func (l *Local) CreateNamed(ctx context.Context, c *client.Call) (client.ActorInfo, error) {
 	if c.Spec.Actor.Namespace == "" {
 		c.Spec.Actor.Namespace = l.n.cfg.Namespace
 	}
-	found, err := l.create(l.task(c))
-	return client.ActorInfo{Actor: found, Class: c.Spec.Actor.Class}, err
+	return l.find(ctx, func(then func(client.ActorInfo, error)) {
+		n, t := l.n, l.task(c)
+		if n.closed || l.s.ended {
+			then(client.ActorInfo{}, errClosed())
+			return
+		}
+		n.createNamed(t, n.sessions[t.session], func(a id.Actor, err error) {
+			then(client.ActorInfo{Actor: a, Class: c.Spec.Actor.Class}, err)
+		})
+	})
 }
 
 // create asks the actor machine for an actor; Begin submits its constructor.
@@ -348,13 +356,30 @@ func (l *Local) Kill(a id.Actor, noRestart bool) {
 }
 
 // Lookup implements client.Session.
-func (l *Local) Lookup(_ context.Context, namespace, name string) (client.ActorInfo, error) {
-	l.n.lock()
-	defer l.n.unlock()
+func (l *Local) Lookup(ctx context.Context, namespace, name string) (client.ActorInfo, error) {
 	if namespace == "" {
 		namespace = l.n.cfg.Namespace
 	}
-	return l.n.lookup(l.info.Session, namespace, name)
+	return l.find(ctx, func(then func(client.ActorInfo, error)) { l.n.lookup(l.info.Session, namespace, name, then) })
+}
+
+// find waits for what ask, called with the node's lock, finds.
+func (l *Local) find(ctx context.Context, ask func(then func(client.ActorInfo, error))) (info client.ActorInfo, err error) {
+	answered := make(chan struct{})
+	l.n.lock()
+	ask(func(found client.ActorInfo, failed error) {
+		info, err = found, failed
+		close(answered)
+	})
+	l.n.unlock()
+	select {
+	case <-answered:
+		return info, err
+	case <-ctx.Done():
+		return client.ActorInfo{}, wire.AsError(context.Cause(ctx), wire.Cancelled)
+	case <-l.n.ctx.Done():
+		return client.ActorInfo{}, errClosed()
+	}
 }
 
 // describeActor says what is known of an actor. It gives no handle.
@@ -363,22 +388,6 @@ func (n *Node) describeActor(a id.Actor) (client.ActorInfo, error) {
 	if !ok {
 		return client.ActorInfo{}, &wire.Error{Code: wire.NotFound, Op: "lookup", Actor: a, Message: "there is no actor " + a.String()}
 	}
-	return actorInfo(a, info.Spec), nil
-}
-
-// lookup finds a named actor and gives the session a handle on it.
-func (n *Node) lookup(s id.Session, namespace, name string) (client.ActorInfo, error) {
-	if n.closed {
-		return client.ActorInfo{}, errClosed()
-	}
-	a, ok := n.actors.Find(namespace, name)
-	if !ok {
-		return client.ActorInfo{}, &wire.Error{Code: wire.NotFound, Op: "lookup " + name,
-			Message: "no living actor has this name in namespace \"" + namespace + "\"",
-			Hint:    "`weft list actors` shows all of them"}
-	}
-	info, _ := n.actors.Get(a)
-	n.stepActor(&actor.Event{Kind: actor.Handle, Actor: a, Session: s, N: 1})
 	return actorInfo(a, info.Spec), nil
 }
 

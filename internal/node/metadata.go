@@ -5,6 +5,7 @@ import (
 
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/control"
+	"github.com/weftrun/weft/internal/coordinate"
 	controlv1 "github.com/weftrun/weft/internal/gen/control/v1"
 	"github.com/weftrun/weft/internal/wire"
 )
@@ -94,6 +95,13 @@ func (n *Node) announceNode() {
 
 // jobRecord records a job; gone removes it.
 func (n *Node) jobRecord(j *job, gone bool) {
+	if n.cfg.Cluster != nil {
+		kind := coordinate.JobBegan
+		if gone {
+			kind = coordinate.JobEnded
+		}
+		n.cfg.Cluster.Report(&coordinate.Event{Kind: kind, Job: j.id, Node: n.id})
+	}
 	if gone {
 		n.meta.set(control.JobKey(j.id), nil)
 		return
@@ -107,6 +115,9 @@ func (n *Node) actorMetadata(e *actor.Effect) {
 	info, ok := n.actors.Get(e.Actor)
 	if !ok || info.Spec.Actor.Name == "" && !info.Spec.Actor.Detached {
 		return
+	}
+	if n.cfg.Cluster != nil && e.Actor.Owner() == n.id {
+		n.reportActor(e, &info)
 	}
 	a := info.Spec.Actor
 	if e.State == actor.Dead {
@@ -132,9 +143,9 @@ func (n *Node) groupRecord(g *group, gone bool) {
 		return
 	}
 	rec := &controlv1.Group{Id: g.id[:], Job: g.spec.Job[:], Name: g.spec.Name, Layout: uint32(g.spec.Layout)}
-	if g.reserved == len(g.spec.Bundles) {
-		for range g.spec.Bundles {
-			rec.Nodes = append(rec.Nodes, n.id[:])
+	for i := range g.spec.Bundles {
+		if at := n.bundleNode(g, i); !at.IsZero() {
+			rec.Nodes = append(rec.Nodes, at[:])
 		}
 	}
 	n.meta.set(control.GroupKey(g.id), rec)

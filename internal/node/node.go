@@ -68,7 +68,6 @@ type Node struct {
 	workers  map[id.Worker]*process
 	peers    map[id.Node]*peer
 	dead     map[id.Node]bool // declared so
-	reports  bool             // to peers
 	zygotes  worker.Zygotes
 	jobs     map[id.Job]*job
 	hot      *task // the last of tasks that was asked for
@@ -90,6 +89,9 @@ type Node struct {
 	meeting   map[id.Actor][]actor.Event // what waits for the state of such an actor
 	guests    map[id.Task]*guest         // that run here for another node
 	elsewhere map[id.Task]id.Node        // that run there for this one
+
+	seek seekers
+	held map[id.Group]map[int]bool // bundles that a coordinator has had reserved here
 
 	memory     *memory // the guard of it
 	instances  map[id.Actor]*instance

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/dispatch"
@@ -36,7 +35,6 @@ type Network interface {
 type peer struct {
 	id     id.Node
 	view   place.Event // its figures
-	told   place.Event // of this node's, that it has
 	asks   map[*spec.Task]uint32
 	jobs   map[id.Job]bool       // that it knows of
 	specs  map[uint32]*spec.Task // that it has told of
@@ -47,29 +45,14 @@ type peer struct {
 	busy   bool // somebody sends
 }
 
-// viewEvery is the least time between two reports of this node's figures.
-const viewEvery = 100 * time.Millisecond
-
-// PeerUp makes another node known.
-func (n *Node) PeerUp(other id.Node) {
-	n.lock()
-	defer n.unlock()
-	n.peer(other)
-}
-
 // peer returns what is known of another node, which may be new; nil if it has
 // been declared dead.
 func (n *Node) peer(other id.Node) *peer {
 	if p := n.peers[other]; p != nil || n.closed || other == n.id || n.dead[other] {
 		return p
 	}
-	if !n.reports {
-		n.reports = true
-		n.spawnHere(n.report)
-	}
 	p := &peer{id: other, asks: map[*spec.Task]uint32{}, jobs: map[id.Job]bool{}, specs: map[uint32]*spec.Task{}}
 	n.peers[other] = p
-	n.tellView(p, n.figures())
 	return p
 }
 
@@ -98,36 +81,6 @@ func (n *Node) PeerDown(other id.Node) {
 	n.endJobsOf(other)
 }
 
-// report tells the others this node's figures when they have changed, while
-// there are others.
-func (n *Node) report() {
-	tick := time.NewTicker(viewEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-n.ctx.Done():
-			return
-		}
-		n.lock()
-		if len(n.peers) > 0 {
-			n.reportOnce()
-		}
-		n.unlock()
-	}
-}
-
-// reportOnce tells whoever does not know this node's figures.
-func (n *Node) reportOnce() {
-	v := n.figures()
-	n.stepPlace(&v)
-	for _, p := range n.peersInOrder() {
-		if p.told.Queued != v.Queued || p.told.Free.String() != v.Free.String() {
-			n.tellView(p, v)
-		}
-	}
-}
-
 // peersInOrder lists the other nodes by id.
 func (n *Node) peersInOrder() []*peer {
 	ps := make([]*peer, 0, len(n.peers))
@@ -144,8 +97,6 @@ func (n *Node) figures() place.Event {
 }
 
 func (n *Node) tellView(p *peer, v place.Event) {
-	v.Free = v.Free.Clone()
-	p.told = v
 	free := wire.VectorToPB(&v.Free)
 	for name, a := range free {
 		free[name] = max(a, 0) // tasks that waited and go on may have more than there is
@@ -210,6 +161,13 @@ func (n *Node) Receive(from id.Node, frame []byte) error {
 	var m nodev1.Message
 	if err := m.UnmarshalVT(frame); err != nil {
 		return &wire.Error{Code: wire.Protocol, Op: "message of node " + from.String(), Message: err.Error()}
+	}
+	switch m.Body.(type) {
+	case *nodev1.Message_Report, *nodev1.Message_Command:
+		if n.cfg.Cluster == nil {
+			return &wire.Error{Code: wire.Protocol, Op: "message of node " + from.String(), Message: "this node is in no cluster"}
+		}
+		return n.cfg.Cluster.Receive(from, &m)
 	}
 	n.lock()
 	defer n.unlock()

@@ -5,11 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
-	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/resource"
 	"github.com/weftrun/weft/internal/state"
 	"github.com/weftrun/weft/internal/store"
 	"github.com/weftrun/weft/internal/wire"
@@ -31,15 +32,15 @@ func (n *Node) query(ctx context.Context, what string, about []byte) ([]byte, er
 		return trace.Bytes(), err
 	case "events":
 		return json.Marshal(n.happened(func(e *event.Entry) bool { return e.Kind.Kept() }))
+	case "named":
+		return n.namedActors(ctx)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch what {
 	case "resources":
-		free := n.dispatch.Free()
-		return json.Marshal(map[string]any{"total": n.total.Map(), "free": free.Map()})
-	case "named":
-		return json.Marshal(n.namedActors())
+		total, free := n.resources()
+		return json.Marshal(map[string]any{"total": total.Map(), "free": free.Map()})
 	case "object":
 		o, err := wire.ReadObject(about)
 		if err != nil {
@@ -57,23 +58,28 @@ func (n *Node) queryRows(ctx context.Context, what string, about []byte) ([]byte
 		return nil, &wire.Error{Code: wire.Invalid, Op: "list " + what, Message: "the question is no state.Query: " + err.Error()}
 	}
 	q.Limit = min(q.Limit, maxQueryRows)
-	s := n.State()
-	switch what {
+	return asJSON(rowsOf(ctx, n.State(), what, q))
+}
+
+// rowsOf lists what s has of a kind.
+func rowsOf(ctx context.Context, s state.Source, kind string, q state.Query) (any, error) {
+	switch kind {
 	case "tasks":
-		return asJSON(s.Tasks(ctx, q))
+		return s.Tasks(ctx, q)
 	case "actors":
-		return asJSON(s.Actors(ctx, q))
+		return s.Actors(ctx, q)
 	case "objects":
-		return asJSON(s.Objects(ctx, q))
+		return s.Objects(ctx, q)
 	case "workers":
-		return asJSON(s.Workers(ctx, q))
+		return s.Workers(ctx, q)
 	case "jobs":
-		return asJSON(s.Jobs(ctx, q))
+		return s.Jobs(ctx, q)
 	case "nodes":
-		return asJSON(s.Nodes(ctx, q))
-	default:
-		return asJSON(s.Groups(ctx, q))
+		return s.Nodes(ctx, q)
+	case "groups":
+		return s.Groups(ctx, q)
 	}
+	return nil, fmt.Errorf("there are no rows of kind %q", kind)
 }
 
 // maxQueryRows bounds an answer; who wants more asks for the next page.
@@ -114,22 +120,34 @@ type namedActor struct {
 }
 
 // namedActors lists the living actors that have names, in the order of their ids.
-func (n *Node) namedActors() []namedActor {
-	const page = 256
+func (n *Node) namedActors(ctx context.Context) ([]byte, error) {
 	rows := []namedActor{}
-	var after id.Actor
-	for {
-		infos := n.actors.List(after, page)
-		for _, info := range infos {
-			a := info.Spec.Actor
-			if after = info.Actor; a.Name != "" && info.State != actor.Dead {
-				rows = append(rows, namedActor{a.Name, a.Namespace, info.Actor.String()})
+	for q := (state.Query{Limit: maxQueryRows}); ; {
+		page, err := n.State().Actors(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Rows {
+			a := &page.Rows[i]
+			if q.After = a.ID; a.Name != "" && a.State != state.ActorDead {
+				rows = append(rows, namedActor{a.Name, a.Namespace, a.ID})
 			}
 		}
-		if len(infos) < page {
-			return rows
+		if !page.Truncated {
+			return json.Marshal(rows)
 		}
 	}
+}
+
+// resources is what all nodes have, as far as this one knows, and what is free.
+func (n *Node) resources() (total, free resource.Vector) {
+	free = n.dispatch.Free()
+	total, free = n.total.Clone(), free.Clone()
+	for _, p := range n.peers {
+		total.Add(&p.view.Total)
+		free.Add(&p.view.Free)
+	}
+	return total, free
 }
 
 // statObject says how large a ready object is and where it is.

@@ -126,16 +126,27 @@ func (n *Node) createRemote(s *session, m *sessionv1.Submit, size int) error {
 	if t.spec.Kind != spec.KindCreate {
 		return &wire.Error{Code: wire.Protocol, Message: "create of something that is no actor"}
 	}
-	found, err := n.createActor(t, s)
-	reply := &sessionv1.Found{Request: m.Request, Actor: found[:]}
-	if info, ok := n.actors.Get(found); ok {
-		reply.Class, reply.Meta, reply.Language = info.Spec.Actor.Class, info.Spec.Actor.Meta, info.Spec.Language
+	if err := s.ask(); err != nil {
+		return err
 	}
-	if err != nil {
-		reply = &sessionv1.Found{Request: m.Request, Error: wire.ErrorToPB(wire.AsError(err, wire.Internal))}
-	}
-	s.send(n, outgoing{kind: sessionv1.Kind_KIND_FOUND, msg: reply})
+	request := m.Request
+	n.createNamed(t, s, func(found id.Actor, err error) {
+		info := client.ActorInfo{Actor: found}
+		if known, ok := n.actors.Get(found); ok {
+			info = actorInfo(found, known.Spec)
+		}
+		n.answerFound(s, request, info, err)
+	})
 	return nil
+}
+
+// answerFound answers a question for an actor.
+func (n *Node) answerFound(s *session, request uint64, info client.ActorInfo, err error) {
+	reply := &sessionv1.Found{Request: request, Actor: info.Actor[:], Class: info.Class, Meta: info.Meta, Language: info.Language}
+	if err != nil {
+		reply = &sessionv1.Found{Request: request, Error: wire.ErrorToPB(wire.AsError(err, wire.Internal))}
+	}
+	s.answer(n, outgoing{kind: sessionv1.Kind_KIND_FOUND, msg: reply})
 }
 
 func argsFromPB(args []*sessionv1.Arg) ([]arg, error) {

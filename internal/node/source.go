@@ -22,9 +22,6 @@ import (
 // the lock is held briefly however much there is.
 type source struct{ n *Node }
 
-// State is the node's state, for `weft list`, `weft why` and the API.
-func (n *Node) State() state.Source { return source{n} }
-
 // pageSize is how many rows are read under one hold of the lock.
 const pageSize = 1024
 
@@ -129,7 +126,9 @@ func (n *Node) taskRow(i *own.TaskInfo) state.Task {
 		if a := t.owner(); !a.IsZero() {
 			row.Actor = a.String()
 		}
-		if t.worker != 0 {
+		if at, away := n.elsewhere[t.id]; away {
+			row.Node = at.String()
+		} else if t.worker != 0 {
 			row.Worker, row.Node = int(t.worker), n.id.String()
 		}
 		row.Submitted = n.start.Add(t.submitted)
@@ -168,7 +167,9 @@ func (s source) Actors(_ context.Context, q state.Query) (state.Rows[state.Actor
 			page := s.n.actors.List(after, pageSize)
 			rows := make([]state.Actor, 0, len(page))
 			for i := range page {
-				rows = append(rows, s.n.actorRow(&page[i]))
+				if page[i].Actor.Owner() == s.n.id {
+					rows = append(rows, s.n.actorRow(&page[i]))
+				}
 			}
 			s.n.mu.Unlock()
 			for _, r := range rows {
@@ -210,7 +211,9 @@ func (s source) Objects(_ context.Context, q state.Query) (state.Rows[state.Obje
 			page := s.n.own.Objects(after, pageSize)
 			rows := make([]state.Object, 0, len(page))
 			for i := range page {
-				rows = append(rows, s.n.objectRow(&page[i]))
+				if page[i].Object.Task().Owner() == s.n.id {
+					rows = append(rows, s.n.objectRow(&page[i]))
+				}
 			}
 			s.n.mu.Unlock()
 			for _, r := range rows {
@@ -247,6 +250,8 @@ func (n *Node) objectRow(i *own.ObjectInfo) state.Object {
 				row.State = state.ObjectSpilled
 			}
 		}
+	case n.away[i.Object] != nil:
+		row.State, row.Node = state.ObjectStored, n.away[i.Object].node.String()
 	}
 	if t := n.task(i.Object.Task()); t != nil {
 		row.Task, row.TaskName, row.Job = t.id.String(), t.spec.Name, t.spec.Job.String()
@@ -296,6 +301,9 @@ func (s source) Jobs(_ context.Context, q state.Query) (state.Rows[state.Job], e
 	n.mu.Lock()
 	rows := make([]state.Job, 0, len(n.jobs))
 	for _, j := range n.jobs {
+		if j.home != nil {
+			continue // its node lists it
+		}
 		rows = append(rows, state.Job{ID: j.id.String(), State: state.JobRunning, Program: j.name, PID: j.session.pid,
 			Namespace: j.session.namespace, Sessions: 1, Started: j.started})
 	}
@@ -321,11 +329,15 @@ func (s source) Groups(_ context.Context, q state.Query) (state.Rows[state.Group
 
 func (n *Node) groupRow(g *group) state.Group {
 	row := state.Group{ID: g.id.String(), Name: g.spec.Name, State: state.GroupPending, Job: g.spec.Job.String(), Layout: layoutNames[g.spec.Layout]}
-	if g.reserved == len(g.spec.Bundles) {
+	if g.placed() {
 		row.State = state.GroupCreated
 	}
 	for i := range g.spec.Bundles {
-		row.Bundles = append(row.Bundles, state.Bundle{Resources: g.spec.Bundles[i].Resources.Map(), Node: n.id.String()})
+		b := state.Bundle{Resources: g.spec.Bundles[i].Resources.Map()}
+		if at := n.bundleNode(g, i); !at.IsZero() {
+			b.Node = at.String()
+		}
+		row.Bundles = append(row.Bundles, b)
 	}
 	return row
 }

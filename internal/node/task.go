@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/client"
+	"github.com/weftrun/weft/internal/coordinate"
 	"github.com/weftrun/weft/internal/dispatch"
 	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/id"
@@ -219,10 +220,18 @@ func (n *Node) runnable(e *own.Effect) {
 	}
 	switch {
 	case t.spec.Kind != spec.KindMethod:
-		n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: t.attempt, Spec: t.spec})
+		n.placeTask(t, t.attempt)
 	default:
 		n.withArguments(t, func() { n.argsReady(t) })
 	}
+}
+
+// placeTask has a node chosen for an attempt of t.
+func (n *Node) placeTask(t *task, attempt uint32) {
+	if s := &t.spec.Strategy; s.Kind == spec.InGroup {
+		n.seekGroup(s.Group)
+	}
+	n.stepPlace(&place.Event{Kind: place.Runnable, Task: t.id, Attempt: attempt, Spec: t.spec})
 }
 
 // argsReady tells the machine that knows a call, or will, that its arguments are
@@ -264,6 +273,10 @@ func (n *Node) placeEffect(e *place.Effect) {
 		n.withArguments(t, func() { n.enqueue(t) })
 	case place.Infeasible:
 		n.infeasible(t, e.Why)
+	case place.Waiting:
+		if n.cfg.Cluster != nil {
+			n.cfg.Cluster.Report(&coordinate.Event{Kind: coordinate.Seek, Node: n.id, Need: &t.spec.Resources, Selector: t.spec.Selector})
+		}
 	}
 }
 

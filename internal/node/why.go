@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -78,7 +79,7 @@ func (x *explainer) taskOrActor(t id.Task, depth int) *state.Reason {
 	}
 	if g := x.n.groups[t]; g != nil {
 		row := x.n.groupRow(g)
-		return &state.Reason{Kind: "group", ID: row.ID, State: row.State, Text: fmt.Sprintf("%d of %d bundles are reserved", g.reserved, len(g.spec.Bundles))}
+		return &state.Reason{Kind: "group", ID: row.ID, State: row.State, Text: cmp.Or(g.why, fmt.Sprintf("%d of %d bundles are reserved", g.reserved, len(g.spec.Bundles)))}
 	}
 	return nil
 }

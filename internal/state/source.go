@@ -24,6 +24,8 @@ type Rows[T any] struct {
 	Rows      []T  `json:"rows"`
 	Total     int  `json:"total"`     // how many match, the pages before included
 	Truncated bool `json:"truncated"` // there are more after the last one
+	// Missing lists the nodes of a cluster that did not answer: their rows are not here.
+	Missing []string `json:"missing,omitempty"`
 }
 
 // Source knows the state of a node. Its rows are a moment's: two calls may see

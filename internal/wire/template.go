@@ -26,7 +26,7 @@ func TemplateToPB(n uint32, t *spec.Task) *sessionv1.Template {
 	p := &sessionv1.Template{Id: n, Kind: uint32(t.Kind), Function: t.Function, Sig: t.Sig, Name: t.Name,
 		Returns: uint32(t.Returns), Stream: t.Stream, Resources: VectorToPB(&t.Resources),
 		Strategy: uint32(t.Strategy.Kind), StrategySoft: t.Strategy.Soft, StrategyBundle: int32(t.Strategy.Bundle),
-		Selector: selectorToPB(t.Selector), Isolated: t.Isolated, MaxRetries: int32(t.MaxRetries), RetryErrors: t.RetryErrors,
+		Selector: SelectorToPB(t.Selector), Isolated: t.Isolated, MaxRetries: int32(t.MaxRetries), RetryErrors: t.RetryErrors,
 		Priority: int32(t.Priority), WindowItems: uint32(t.WindowItems), WindowBytes: uint64(t.WindowBytes),
 		RuntimeEnv: t.Env.String(), MaxCalls: uint32(t.MaxCalls), Language: t.Language, Code: []byte(t.Code), Portable: t.Portable}
 	if !t.Strategy.Node.IsZero() {
@@ -163,7 +163,7 @@ func GroupToPB(request uint64, group id.Group, g *spec.Group) *sessionv1.Group {
 	p := &sessionv1.Group{Request: request, Group: group[:], Layout: uint32(g.Layout), Name: g.Name, Detached: g.Detached}
 	for i := range g.Bundles {
 		p.Bundles = append(p.Bundles, &sessionv1.Bundle{Resources: VectorToPB(&g.Bundles[i].Resources),
-			Selector: selectorToPB(g.Bundles[i].Selector)})
+			Selector: SelectorToPB(g.Bundles[i].Selector)})
 	}
 	return p
 }
@@ -222,7 +222,8 @@ func VectorFromPB(m map[string]int64) (v resource.Vector, err error) {
 	return v, nil
 }
 
-func selectorToPB(s resource.Selector) []*sessionv1.Term {
+// SelectorToPB describes s.
+func SelectorToPB(s resource.Selector) []*sessionv1.Term {
 	var terms []*sessionv1.Term
 	for i := range s {
 		terms = append(terms, &sessionv1.Term{Key: s[i].Key, Not: s[i].Not, Values: s[i].Values})

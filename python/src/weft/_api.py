@@ -361,11 +361,12 @@ def available_resources() -> dict[str, float]:
 
 def nodes() -> list[dict[str, Any]]:
     """A row for each node."""
-    session = _state.current()
+    query = json.dumps({"Limit": 10_000}).encode()
+    rows = json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="nodes", id=query)).json)["rows"]
     return [{
-        "NodeID": bytes(session.info.node).hex(), "Alive": True, "NodeManagerAddress": "127.0.0.1", "NodeManagerHostname": socket.gethostname(),
-        "Resources": cluster_resources(), "Labels": {"ray.io/node-id": bytes(session.info.node).hex()}, "alive": True,
-    }]  # fmt: skip
+        "NodeID": row["id"], "Alive": row["state"] != "DEAD", "NodeManagerAddress": "127.0.0.1", "NodeManagerHostname": row["host"],
+        "Resources": row["total"], "Labels": {"ray.io/node-id": row["id"], **(row.get("labels") or {})}, "alive": row["state"] != "DEAD",
+    } for row in rows]  # fmt: skip
 
 
 def exit_actor() -> None:

@@ -308,6 +308,7 @@ type ListTasksResponse struct {
 	Rows          []*Task                `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`         // that match
 	Truncated     bool                   `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"` // there are more
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"`      // nodes that did not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -363,11 +364,19 @@ func (x *ListTasksResponse) GetTruncated() bool {
 	return false
 }
 
+func (x *ListTasksResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ListActorsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          []*Actor               `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	Truncated     bool                   `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,11 +432,19 @@ func (x *ListActorsResponse) GetTruncated() bool {
 	return false
 }
 
+func (x *ListActorsResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ListObjectsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          []*Object              `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	Truncated     bool                   `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -483,11 +500,19 @@ func (x *ListObjectsResponse) GetTruncated() bool {
 	return false
 }
 
+func (x *ListObjectsResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ListWorkersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          []*Worker              `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	Truncated     bool                   `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -543,11 +568,19 @@ func (x *ListWorkersResponse) GetTruncated() bool {
 	return false
 }
 
+func (x *ListWorkersResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ListJobsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          []*Job                 `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	Truncated     bool                   `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -603,11 +636,19 @@ func (x *ListJobsResponse) GetTruncated() bool {
 	return false
 }
 
+func (x *ListJobsResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ListNodesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          []*Node                `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	Truncated     bool                   `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -663,11 +704,19 @@ func (x *ListNodesResponse) GetTruncated() bool {
 	return false
 }
 
+func (x *ListNodesResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type ListGroupsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          []*Group               `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
 	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	Truncated     bool                   `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Missing       []string               `protobuf:"bytes,4,rep,name=missing,proto3" json:"missing,omitempty"` // nodes that did not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -721,6 +770,13 @@ func (x *ListGroupsResponse) GetTruncated() bool {
 		return x.Truncated
 	}
 	return false
+}
+
+func (x *ListGroupsResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
 }
 
 type Task struct {
@@ -2730,35 +2786,42 @@ const file_api_v1_api_proto_rawDesc = "" +
 	"\afilters\x18\x01 \x03(\v2\x13.weft.api.v1.FilterR\afilters\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\tR\x05after\x12\x14\n" +
-	"\x05ended\x18\x04 \x01(\bR\x05ended\"n\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"\x88\x01\n" +
 	"\x11ListTasksResponse\x12%\n" +
 	"\x04rows\x18\x01 \x03(\v2\x11.weft.api.v1.TaskR\x04rows\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"p\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\x8a\x01\n" +
 	"\x12ListActorsResponse\x12&\n" +
 	"\x04rows\x18\x01 \x03(\v2\x12.weft.api.v1.ActorR\x04rows\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"r\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\x8c\x01\n" +
 	"\x13ListObjectsResponse\x12'\n" +
 	"\x04rows\x18\x01 \x03(\v2\x13.weft.api.v1.ObjectR\x04rows\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"r\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\x8c\x01\n" +
 	"\x13ListWorkersResponse\x12'\n" +
 	"\x04rows\x18\x01 \x03(\v2\x13.weft.api.v1.WorkerR\x04rows\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"l\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\x86\x01\n" +
 	"\x10ListJobsResponse\x12$\n" +
 	"\x04rows\x18\x01 \x03(\v2\x10.weft.api.v1.JobR\x04rows\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"n\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\x88\x01\n" +
 	"\x11ListNodesResponse\x12%\n" +
 	"\x04rows\x18\x01 \x03(\v2\x11.weft.api.v1.NodeR\x04rows\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"p\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\x8a\x01\n" +
 	"\x12ListGroupsResponse\x12&\n" +
 	"\x04rows\x18\x01 \x03(\v2\x12.weft.api.v1.GroupR\x04rows\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x1c\n" +
-	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"\xe0\x04\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12\x18\n" +
+	"\amissing\x18\x04 \x03(\tR\amissing\"\xe0\x04\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +

@@ -10,6 +10,7 @@
 package controlv1
 
 import (
+	v1 "github.com/weftrun/weft/internal/gen/session/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -32,6 +33,7 @@ type Node struct {
 	Pid           uint32                 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
 	Resources     map[string]int64       `protobuf:"bytes,5,rep,name=resources,proto3" json:"resources,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"zigzag64,2,opt,name=value"` // in 1/10,000
 	Labels        map[string]string      `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Draining      bool                   `protobuf:"varint,7,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,6 +108,13 @@ func (x *Node) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *Node) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 type Job struct {
@@ -198,6 +207,8 @@ type Actor struct {
 	Worker        uint32                 `protobuf:"varint,10,opt,name=worker,proto3" json:"worker,omitempty"`
 	Cause         uint32                 `protobuf:"varint,11,opt,name=cause,proto3" json:"cause,omitempty"` // actor.Cause
 	MaxRestarts   int32                  `protobuf:"zigzag32,12,opt,name=max_restarts,json=maxRestarts,proto3" json:"max_restarts,omitempty"`
+	Owner         []byte                 `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"` // the node that keeps the record and starts the actor
+	Data          []byte                 `protobuf:"bytes,14,opt,name=data,proto3" json:"data,omitempty"`   // what another owner needs to start it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -316,13 +327,29 @@ func (x *Actor) GetMaxRestarts() int32 {
 	return 0
 }
 
+func (x *Actor) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *Actor) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type Group struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Job           []byte                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
 	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	Layout        uint32                 `protobuf:"varint,4,opt,name=layout,proto3" json:"layout,omitempty"`
-	Nodes         [][]byte               `protobuf:"bytes,5,rep,name=nodes,proto3" json:"nodes,omitempty"` // by bundle; empty until reserved
+	Nodes         [][]byte               `protobuf:"bytes,5,rep,name=nodes,proto3" json:"nodes,omitempty"` // by bundle; each empty until reserved
+	Asker         []byte                 `protobuf:"bytes,6,opt,name=asker,proto3" json:"asker,omitempty"` // the node whose session made it
+	Spec          *v1.Group              `protobuf:"bytes,7,opt,name=spec,proto3" json:"spec,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,18 +419,131 @@ func (x *Group) GetNodes() [][]byte {
 	return nil
 }
 
+func (x *Group) GetAsker() []byte {
+	if x != nil {
+		return x.Asker
+	}
+	return nil
+}
+
+func (x *Group) GetSpec() *v1.Group {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// Head is a node that can be the coordinator's, or is.
+type Head struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          []byte                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Head) Reset() {
+	*x = Head{}
+	mi := &file_control_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Head) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Head) ProtoMessage() {}
+
+func (x *Head) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Head.ProtoReflect.Descriptor instead.
+func (*Head) Descriptor() ([]byte, []int) {
+	return file_control_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Head) GetNode() []byte {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *Head) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+// Heir owns what a node that left had owned.
+type Heir struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          []byte                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Heir) Reset() {
+	*x = Heir{}
+	mi := &file_control_v1_record_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Heir) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Heir) ProtoMessage() {}
+
+func (x *Heir) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_record_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Heir.ProtoReflect.Descriptor instead.
+func (*Heir) Descriptor() ([]byte, []int) {
+	return file_control_v1_record_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Heir) GetNode() []byte {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
 var File_control_v1_record_proto protoreflect.FileDescriptor
 
 const file_control_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x17control/v1/record.proto\x12\x0fweft.control.v1\"\xd0\x02\n" +
+	"\x17control/v1/record.proto\x12\x0fweft.control.v1\x1a\x18session/v1/session.proto\"\xec\x02\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05build\x18\x03 \x01(\tR\x05build\x12\x10\n" +
 	"\x03pid\x18\x04 \x01(\rR\x03pid\x12B\n" +
 	"\tresources\x18\x05 \x03(\v2$.weft.control.v1.Node.ResourcesEntryR\tresources\x129\n" +
-	"\x06labels\x18\x06 \x03(\v2!.weft.control.v1.Node.LabelsEntryR\x06labels\x1a<\n" +
+	"\x06labels\x18\x06 \x03(\v2!.weft.control.v1.Node.LabelsEntryR\x06labels\x12\x1a\n" +
+	"\bdraining\x18\a \x01(\bR\bdraining\x1a<\n" +
 	"\x0eResourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x12R\x05value:\x028\x01\x1a9\n" +
@@ -415,7 +555,7 @@ const file_control_v1_record_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\fR\x04node\x12\x18\n" +
 	"\aprogram\x18\x03 \x01(\tR\aprogram\x12\x1c\n" +
 	"\tnamespace\x18\x04 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03pid\x18\x05 \x01(\rR\x03pid\"\xaa\x02\n" +
+	"\x03pid\x18\x05 \x01(\rR\x03pid\"\xd4\x02\n" +
 	"\x05Actor\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\fR\x03job\x12\x14\n" +
@@ -429,13 +569,22 @@ const file_control_v1_record_proto_rawDesc = "" +
 	"\x06worker\x18\n" +
 	" \x01(\rR\x06worker\x12\x14\n" +
 	"\x05cause\x18\v \x01(\rR\x05cause\x12!\n" +
-	"\fmax_restarts\x18\f \x01(\x11R\vmaxRestarts\"k\n" +
+	"\fmax_restarts\x18\f \x01(\x11R\vmaxRestarts\x12\x14\n" +
+	"\x05owner\x18\r \x01(\fR\x05owner\x12\x12\n" +
+	"\x04data\x18\x0e \x01(\fR\x04data\"\xad\x01\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\fR\x03job\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
 	"\x06layout\x18\x04 \x01(\rR\x06layout\x12\x14\n" +
-	"\x05nodes\x18\x05 \x03(\fR\x05nodesB;Z9github.com/weftrun/weft/internal/gen/control/v1;controlv1b\x06proto3"
+	"\x05nodes\x18\x05 \x03(\fR\x05nodes\x12\x14\n" +
+	"\x05asker\x18\x06 \x01(\fR\x05asker\x12*\n" +
+	"\x04spec\x18\a \x01(\v2\x16.weft.session.v1.GroupR\x04spec\"4\n" +
+	"\x04Head\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\fR\x04node\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x1a\n" +
+	"\x04Heir\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\fR\x04nodeB;Z9github.com/weftrun/weft/internal/gen/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_record_proto_rawDescOnce sync.Once
@@ -449,23 +598,27 @@ func file_control_v1_record_proto_rawDescGZIP() []byte {
 	return file_control_v1_record_proto_rawDescData
 }
 
-var file_control_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_control_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_control_v1_record_proto_goTypes = []any{
-	(*Node)(nil),  // 0: weft.control.v1.Node
-	(*Job)(nil),   // 1: weft.control.v1.Job
-	(*Actor)(nil), // 2: weft.control.v1.Actor
-	(*Group)(nil), // 3: weft.control.v1.Group
-	nil,           // 4: weft.control.v1.Node.ResourcesEntry
-	nil,           // 5: weft.control.v1.Node.LabelsEntry
+	(*Node)(nil),     // 0: weft.control.v1.Node
+	(*Job)(nil),      // 1: weft.control.v1.Job
+	(*Actor)(nil),    // 2: weft.control.v1.Actor
+	(*Group)(nil),    // 3: weft.control.v1.Group
+	(*Head)(nil),     // 4: weft.control.v1.Head
+	(*Heir)(nil),     // 5: weft.control.v1.Heir
+	nil,              // 6: weft.control.v1.Node.ResourcesEntry
+	nil,              // 7: weft.control.v1.Node.LabelsEntry
+	(*v1.Group)(nil), // 8: weft.session.v1.Group
 }
 var file_control_v1_record_proto_depIdxs = []int32{
-	4, // 0: weft.control.v1.Node.resources:type_name -> weft.control.v1.Node.ResourcesEntry
-	5, // 1: weft.control.v1.Node.labels:type_name -> weft.control.v1.Node.LabelsEntry
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 0: weft.control.v1.Node.resources:type_name -> weft.control.v1.Node.ResourcesEntry
+	7, // 1: weft.control.v1.Node.labels:type_name -> weft.control.v1.Node.LabelsEntry
+	8, // 2: weft.control.v1.Group.spec:type_name -> weft.session.v1.Group
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_record_proto_init() }
@@ -479,7 +632,7 @@ func file_control_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_record_proto_rawDesc), len(file_control_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

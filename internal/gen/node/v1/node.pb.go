@@ -57,6 +57,8 @@ type Message struct {
 	//	*Message_JobEnd
 	//	*Message_Log
 	//	*Message_Kill
+	//	*Message_Report
+	//	*Message_Command
 	Body          isMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -279,6 +281,24 @@ func (x *Message) GetKill() *KillActor {
 	return nil
 }
 
+func (x *Message) GetReport() *Report {
+	if x != nil {
+		if x, ok := x.Body.(*Message_Report); ok {
+			return x.Report
+		}
+	}
+	return nil
+}
+
+func (x *Message) GetCommand() *Command {
+	if x != nil {
+		if x, ok := x.Body.(*Message_Command); ok {
+			return x.Command
+		}
+	}
+	return nil
+}
+
 type isMessage_Body interface {
 	isMessage_Body()
 }
@@ -368,6 +388,15 @@ type Message_Kill struct {
 	Kill *KillActor `protobuf:"bytes,20,opt,name=kill,proto3,oneof"`
 }
 
+type Message_Report struct {
+	// A node and the coordinator.
+	Report *Report `protobuf:"bytes,30,opt,name=report,proto3,oneof"`
+}
+
+type Message_Command struct {
+	Command *Command `protobuf:"bytes,31,opt,name=command,proto3,oneof"`
+}
+
 func (*Message_View) isMessage_Body() {}
 
 func (*Message_Job) isMessage_Body() {}
@@ -407,6 +436,10 @@ func (*Message_JobEnd) isMessage_Body() {}
 func (*Message_Log) isMessage_Body() {}
 
 func (*Message_Kill) isMessage_Body() {}
+
+func (*Message_Report) isMessage_Body() {}
+
+func (*Message_Command) isMessage_Body() {}
 
 // View is a node's figures about itself.
 type View struct {
@@ -1882,7 +1915,7 @@ var File_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/v1/node.proto\x12\fweft.node.v1\x1a\x18session/v1/session.proto\"\xa4\a\n" +
+	"\x12node/v1/node.proto\x12\fweft.node.v1\x1a\x12node/v1/head.proto\x1a\x18session/v1/session.proto\"\x87\b\n" +
 	"\aMessage\x12(\n" +
 	"\x04view\x18\x01 \x01(\v2\x12.weft.node.v1.ViewH\x00R\x04view\x12%\n" +
 	"\x03job\x18\x02 \x01(\v2\x11.weft.node.v1.JobH\x00R\x03job\x124\n" +
@@ -1905,7 +1938,9 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x06handle\x18\x11 \x01(\v2\x14.weft.node.v1.HandleH\x00R\x06handle\x12/\n" +
 	"\ajob_end\x18\x12 \x01(\v2\x14.weft.node.v1.JobEndH\x00R\x06jobEnd\x12%\n" +
 	"\x03log\x18\x13 \x01(\v2\x11.weft.node.v1.LogH\x00R\x03log\x12-\n" +
-	"\x04kill\x18\x14 \x01(\v2\x17.weft.node.v1.KillActorH\x00R\x04killB\x06\n" +
+	"\x04kill\x18\x14 \x01(\v2\x17.weft.node.v1.KillActorH\x00R\x04kill\x12.\n" +
+	"\x06report\x18\x1e \x01(\v2\x14.weft.node.v1.ReportH\x00R\x06report\x121\n" +
+	"\acommand\x18\x1f \x01(\v2\x15.weft.node.v1.CommandH\x00R\acommandB\x06\n" +
 	"\x04body\"\xeb\x02\n" +
 	"\x04View\x123\n" +
 	"\x05total\x18\x01 \x03(\v2\x1d.weft.node.v1.View.TotalEntryR\x05total\x120\n" +
@@ -2076,9 +2111,11 @@ var file_node_v1_node_proto_goTypes = []any{
 	nil,                 // 22: weft.node.v1.View.FreeEntry
 	nil,                 // 23: weft.node.v1.View.LabelsEntry
 	nil,                 // 24: weft.node.v1.Job.MetadataEntry
-	(*v1.Template)(nil), // 25: weft.session.v1.Template
-	(*v1.Value)(nil),    // 26: weft.session.v1.Value
-	(*v1.Error)(nil),    // 27: weft.session.v1.Error
+	(*Report)(nil),      // 25: weft.node.v1.Report
+	(*Command)(nil),     // 26: weft.node.v1.Command
+	(*v1.Template)(nil), // 27: weft.session.v1.Template
+	(*v1.Value)(nil),    // 28: weft.session.v1.Value
+	(*v1.Error)(nil),    // 29: weft.session.v1.Error
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	1,  // 0: weft.node.v1.Message.view:type_name -> weft.node.v1.View
@@ -2101,26 +2138,28 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	3,  // 17: weft.node.v1.Message.job_end:type_name -> weft.node.v1.JobEnd
 	4,  // 18: weft.node.v1.Message.log:type_name -> weft.node.v1.Log
 	19, // 19: weft.node.v1.Message.kill:type_name -> weft.node.v1.KillActor
-	21, // 20: weft.node.v1.View.total:type_name -> weft.node.v1.View.TotalEntry
-	22, // 21: weft.node.v1.View.free:type_name -> weft.node.v1.View.FreeEntry
-	23, // 22: weft.node.v1.View.labels:type_name -> weft.node.v1.View.LabelsEntry
-	24, // 23: weft.node.v1.Job.metadata:type_name -> weft.node.v1.Job.MetadataEntry
-	25, // 24: weft.node.v1.Template.template:type_name -> weft.session.v1.Template
-	7,  // 25: weft.node.v1.Own.return:type_name -> weft.node.v1.Return
-	26, // 26: weft.node.v1.Return.value:type_name -> weft.session.v1.Value
-	12, // 27: weft.node.v1.Push.args:type_name -> weft.node.v1.Arg
-	26, // 28: weft.node.v1.Arg.value:type_name -> weft.session.v1.Value
-	7,  // 29: weft.node.v1.Arg.objects:type_name -> weft.node.v1.Return
-	7,  // 30: weft.node.v1.Outcome.returns:type_name -> weft.node.v1.Return
-	27, // 31: weft.node.v1.Outcome.error:type_name -> weft.session.v1.Error
-	7,  // 32: weft.node.v1.Item.item:type_name -> weft.node.v1.Return
-	27, // 33: weft.node.v1.ActorEvent.error:type_name -> weft.session.v1.Error
-	27, // 34: weft.node.v1.Told.error:type_name -> weft.session.v1.Error
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	25, // 20: weft.node.v1.Message.report:type_name -> weft.node.v1.Report
+	26, // 21: weft.node.v1.Message.command:type_name -> weft.node.v1.Command
+	21, // 22: weft.node.v1.View.total:type_name -> weft.node.v1.View.TotalEntry
+	22, // 23: weft.node.v1.View.free:type_name -> weft.node.v1.View.FreeEntry
+	23, // 24: weft.node.v1.View.labels:type_name -> weft.node.v1.View.LabelsEntry
+	24, // 25: weft.node.v1.Job.metadata:type_name -> weft.node.v1.Job.MetadataEntry
+	27, // 26: weft.node.v1.Template.template:type_name -> weft.session.v1.Template
+	7,  // 27: weft.node.v1.Own.return:type_name -> weft.node.v1.Return
+	28, // 28: weft.node.v1.Return.value:type_name -> weft.session.v1.Value
+	12, // 29: weft.node.v1.Push.args:type_name -> weft.node.v1.Arg
+	28, // 30: weft.node.v1.Arg.value:type_name -> weft.session.v1.Value
+	7,  // 31: weft.node.v1.Arg.objects:type_name -> weft.node.v1.Return
+	7,  // 32: weft.node.v1.Outcome.returns:type_name -> weft.node.v1.Return
+	29, // 33: weft.node.v1.Outcome.error:type_name -> weft.session.v1.Error
+	7,  // 34: weft.node.v1.Item.item:type_name -> weft.node.v1.Return
+	29, // 35: weft.node.v1.ActorEvent.error:type_name -> weft.session.v1.Error
+	29, // 36: weft.node.v1.Told.error:type_name -> weft.session.v1.Error
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -2128,6 +2167,7 @@ func file_node_v1_node_proto_init() {
 	if File_node_v1_node_proto != nil {
 		return
 	}
+	file_node_v1_head_proto_init()
 	file_node_v1_node_proto_msgTypes[0].OneofWrappers = []any{
 		(*Message_View)(nil),
 		(*Message_Job)(nil),
@@ -2149,6 +2189,8 @@ func file_node_v1_node_proto_init() {
 		(*Message_JobEnd)(nil),
 		(*Message_Log)(nil),
 		(*Message_Kill)(nil),
+		(*Message_Report)(nil),
+		(*Message_Command)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

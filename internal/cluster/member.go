@@ -1,0 +1,218 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/weftrun/weft/internal/control"
+	"github.com/weftrun/weft/internal/coordinate"
+	"github.com/weftrun/weft/internal/event"
+	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
+	"github.com/weftrun/weft/internal/head"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/node"
+	"github.com/weftrun/weft/internal/peer"
+	"github.com/weftrun/weft/internal/state"
+)
+
+// Config says what a member is.
+type Config struct {
+	Node node.Config // without ID, Network and Cluster
+	// Listen is where other nodes reach this one, HOST:PORT; port 0 draws one.
+	Listen string
+	// Advertise is that address as others know it; "" is Listen's.
+	Advertise string
+	// Heads are addresses of heads to join; none on the first head.
+	Heads []string
+	// Store is the cluster's metadata, on a head; nil: this is none.
+	Store control.Store
+	// TLS and Identify are as in peer.Config; without, all addresses must be
+	// loopback ones.
+	TLS      *tls.Config
+	Identify func(*tls.ConnectionState) (id.Node, error)
+	// Expelled is called, at most once, when the cluster has declared this node
+	// dead or let it go. What it runs is nobody's any more: close it.
+	Expelled func()
+	Options  coordinate.Options
+}
+
+// leaveTime is how long a member that ends waits for the coordinator to hear of
+// it; joinTime how long one tries to come in.
+const (
+	leaveTime = time.Second
+	joinTime  = 30 * time.Second
+)
+
+// Member is one node of a cluster.
+type Member struct {
+	cfg      Config
+	id       id.Node
+	node     *node.Node
+	seat     *head.Seat
+	peers    *peer.Peers
+	address  string
+	listener net.Listener
+	serving  sync.WaitGroup
+	expelled sync.Once
+	started  bool
+
+	mu        sync.Mutex
+	addresses map[id.Node]string
+	here      []*nodev1.Message // to this node itself, about the cluster
+	poke      chan struct{}
+	ended     chan struct{}
+}
+
+// New makes a member. It opens nothing before Start.
+func New(cfg Config) (*Member, error) {
+	if cfg.Node.Log == nil {
+		cfg.Node.Log = slog.New(slog.DiscardHandler)
+	}
+	m := &Member{cfg: cfg, addresses: map[id.Node]string{}, poke: make(chan struct{}, 1), ended: make(chan struct{})}
+	rand.Read(m.id[:])
+	m.peers = peer.New(peer.Config{Self: m.id, TLS: cfg.TLS, Identify: cfg.Identify, Address: m.where, Receive: m.receive,
+		Serve: m.serve, Event: m.linked})
+	return m, nil
+}
+
+// Start makes the node and brings it into its cluster.
+func (m *Member) Start(ctx context.Context) error {
+	if err := m.listen(ctx); err != nil {
+		return err
+	}
+	heads, err := m.find(ctx)
+	if err != nil {
+		return err
+	}
+	m.seat = &head.Seat{Member: head.NewMember(head.MemberConfig{Self: m.id, Address: m.address, Send: m.tell, Know: m.know,
+		Heads: heads, Expelled: m.expel})}
+	cfg := m.cfg.Node
+	cfg.ID, cfg.Network, cfg.Cluster = m.id, m.peers, m.seat
+	if m.node, err = node.New(cfg); err != nil {
+		return err
+	}
+	if err := m.node.Start(ctx); err != nil {
+		return err
+	}
+	if m.cfg.Store != nil {
+		m.seat.Head = head.New(head.Config{Self: m.id, Address: m.address, Store: m.cfg.Store, Send: m.tell, Know: m.know,
+			Options: m.cfg.Options, Log: m.cfg.Node.Log})
+	}
+	m.started = true
+	m.serving.Go(m.hearItself)
+	m.serving.Go(func() {
+		if err := m.peers.Serve(m.listener); err != nil {
+			m.cfg.Node.Log.Error("other nodes are not served", "error", err)
+		}
+	})
+	m.seat.Start(local{m})
+	ctx, cancel := context.WithTimeoutCause(ctx, joinTime, fmt.Errorf("it did not answer for %v", joinTime))
+	defer cancel()
+	return m.seat.Join(ctx)
+}
+
+// listen opens the port for other nodes.
+func (m *Member) listen(ctx context.Context) (err error) {
+	var lc net.ListenConfig
+	if m.listener, err = lc.Listen(ctx, "tcp", m.cfg.Listen); err != nil {
+		return fmt.Errorf("the port for other nodes: %w; --listen names another", err)
+	}
+	if m.address = m.cfg.Advertise; m.address == "" {
+		m.address = m.listener.Addr().String()
+	}
+	return nil
+}
+
+// find learns which nodes the heads are.
+func (m *Member) find(ctx context.Context) (heads []head.Where, err error) {
+	for _, address := range m.cfg.Heads {
+		asking, cancel := context.WithTimeout(ctx, joinTime/time.Duration(len(m.cfg.Heads)))
+		n, failed := m.peers.Who(asking, address)
+		cancel()
+		if failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		heads = append(heads, head.Where{Node: n, Address: address})
+	}
+	if m.cfg.Store != nil {
+		return append(heads, head.Where{Node: m.id, Address: m.address}), nil
+	}
+	if len(heads) > 0 {
+		return heads, nil
+	}
+	return nil, err
+}
+
+// Address is where other nodes reach this one.
+func (m *Member) Address() string { return m.address }
+
+// ID is the node's.
+func (m *Member) ID() id.Node { return m.id }
+
+// State is that of the cluster.
+func (m *Member) State() state.Source { return m.node.State() }
+
+// Events are the node's.
+func (m *Member) Events() *event.Log { return m.node.Events() }
+
+// Drain has the cluster give the node nothing more, and waits until nothing runs.
+func (m *Member) Drain(ctx context.Context) error {
+	m.seat.Report(&coordinate.Event{Kind: coordinate.Drain, Node: m.id})
+	return m.node.Drain(ctx)
+}
+
+// Close leaves the cluster and ends the node.
+func (m *Member) Close(ctx context.Context) error {
+	var err error
+	if m.started {
+		leaving, cancel := context.WithTimeout(ctx, leaveTime)
+		m.seat.Leave(leaving)
+		cancel()
+	}
+	if m.node != nil {
+		err = m.node.Close(ctx)
+	}
+	if m.started {
+		m.seat.Close()
+	}
+	if m.seat != nil && m.seat.Head != nil {
+		m.seat.Head.Close()
+	}
+	err = errors.Join(err, m.peers.Close())
+	if m.listener != nil && !m.started {
+		err = errors.Join(err, m.listener.Close())
+	}
+	close(m.ended)
+	m.serving.Wait()
+	return err
+}
+
+func (m *Member) expel() {
+	m.expelled.Do(func() {
+		if m.cfg.Expelled != nil {
+			m.cfg.Expelled()
+		}
+	})
+}
+
+// local is the node as its seat sees it.
+type local struct{ m *Member }
+
+func (l local) Command(e *coordinate.Effect) error { return l.m.node.Command(e) }
+func (l local) Figures() *coordinate.Figures       { return l.m.node.Figures() }
+func (l local) Holds() []coordinate.Held           { return l.m.node.Holds() }
+func (l local) PeerDraining(other id.Node)         { l.m.node.PeerDraining(other) }
+
+// PeerDown ends what there is between this node and one that is dead.
+func (l local) PeerDown(other id.Node) {
+	l.m.node.PeerDown(other)
+	l.m.peers.Forget(other)
+}

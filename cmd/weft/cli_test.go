@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/event"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/node"
@@ -31,6 +32,9 @@ const asWeft = "WEFT_TEST_AS_COMMAND"
 const hangs = "hangs"
 
 func TestMain(m *testing.M) {
+	if client.IsWorker() {
+		os.Exit(client.WorkerMain())
+	}
 	if as := os.Getenv(asWeft); as != "" {
 		if as == hangs {
 			hangWhenDetached(os.Args)

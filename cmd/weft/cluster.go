@@ -2,59 +2,73 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/weftrun/weft/internal/cluster"
 	"github.com/weftrun/weft/internal/control/etcd"
+	"github.com/weftrun/weft/internal/head"
+	"github.com/weftrun/weft/internal/identity"
 	"github.com/weftrun/weft/internal/node"
 )
 
-// headPort is where a head listens unless told otherwise.
-const headPort = "6380"
+// headPort is where a head listens unless told otherwise; tokenVariable may
+// have a token, which nobody should see in a list of processes.
+const (
+	headPort      = "6380"
+	tokenVariable = "WEFT_TOKEN"
+)
+
+// firstToken is how long the token is good for that a head prints when it starts.
+const firstToken = time.Hour
 
 // nodeConfig is a node, alone or in a cluster.
 type nodeConfig struct {
 	node.Config
 	head   bool
 	join   []string // heads
+	token  string   // to join with
+	heads  string   // folder of local heads' tokens
 	listen string   // for other nodes; "": it is alone
 	known  string   // listen as others know it
 }
 
 // clusterFlags are the flags of `weft start` about the cluster.
 type clusterFlags struct {
-	head              bool
-	listen, advertise string
+	head                     bool
+	listen, advertise, token string
 }
 
 func (f *clusterFlags) add(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.head, "head", false, "begin a cluster: keep its metadata and coordinate it; other nodes join it with --address HOST:PORT")
-	flags.StringVar(&f.listen, "listen", "", "HOST:PORT for other nodes (default: 127.0.0.1, port "+headPort+" of a head, any of another node)")
+	flags.BoolVar(&f.head, "head", false, "begin a cluster, or with --address become another head of one: keep its metadata and be ready to coordinate it")
+	flags.StringVar(&f.listen, "listen", "", "HOST:PORT for other nodes (default: 127.0.0.1, port "+headPort+" of the first head, else any; of a node that joins, its own address on the way to the head)")
 	flags.StringVar(&f.advertise, "advertise", "", "HOST:PORT at which other nodes reach that, if it is another")
+	flags.StringVar(&f.token, "token", "", "lets this node into the cluster (default $"+tokenVariable+"; not needed on the head's machine)")
 }
 
 // complete says what the node is in which cluster. join is the address given.
-func (f *clusterFlags) complete(cfg *nodeConfig, join string) error {
-	cfg.head, cfg.listen, cfg.known = f.head, f.listen, f.advertise
-	switch {
-	case f.head && join != "":
-		return usagef("--head begins a cluster and --address %s joins one: want one of the two", join)
-	case !f.head && join == "" && (f.listen != "" || f.advertise != ""):
-		return usagef("--listen and --advertise are for a node of a cluster: want --head, or --address HOST:PORT of a head")
-	case f.head && f.listen == "":
-		cfg.listen = net.JoinHostPort("127.0.0.1", headPort)
-	case join != "" && f.listen == "":
-		cfg.listen = "127.0.0.1:0"
+func (f *clusterFlags) complete(cfg *nodeConfig, p *program) error {
+	cfg.head, cfg.listen, cfg.known, cfg.token, cfg.heads = f.head, f.listen, f.advertise, f.token, p.defaultDir()+"-heads"
+	if cfg.token == "" {
+		cfg.token = p.getenv(tokenVariable)
 	}
+	join := p.address
 	if join == "" {
+		if !f.head && (f.listen != "" || f.advertise != "" || f.token != "") {
+			return usagef("--listen, --advertise and --token are for a node of a cluster: want --head, or --address HOST:PORT of a head")
+		}
+		if f.head && f.listen == "" {
+			cfg.listen = net.JoinHostPort("127.0.0.1", headPort)
+		}
 		return nil
 	}
 	for address := range strings.SplitSeq(join, ",") {
@@ -64,16 +78,35 @@ func (f *clusterFlags) complete(cfg *nodeConfig, join string) error {
 		}
 		cfg.join = append(cfg.join, address)
 	}
+	if cfg.listen == "" {
+		cfg.listen = net.JoinHostPort(onTheWayTo(cfg.join[0]), "0")
+	}
 	return nil
+}
+
+// onTheWayTo is this machine's address as one at address sees it.
+func onTheWayTo(address string) string {
+	c, err := net.Dial("udp", address) //nolint:noctx // it sends nothing
+	if err != nil {
+		return "127.0.0.1" // what is wrong with address will be said when it is asked
+	}
+	defer func() { _ = c.Close() }()
+	host, _, _ := net.SplitHostPort(c.LocalAddr().String())
+	return host
 }
 
 // member is a node of a cluster, with the metadata store if it is a head.
 type member struct {
 	*cluster.Member
-	cfg      nodeConfig
-	etcd     *etcd.Member
-	expelled chan struct{}
-	once     sync.Once
+	cfg       nodeConfig
+	etcd      *etcd.Member
+	authority *identity.Authority
+	store     *etcd.Store
+	token     *identity.Token // that this machine's nodes join with
+
+	invitation string // how others join
+	expelled   chan struct{}
+	once       sync.Once
 }
 
 // newMember makes one.
@@ -83,35 +116,105 @@ func newMember(cfg nodeConfig) (daemon, error) {
 
 // Start implements daemon.
 func (m *member) Start(ctx context.Context) (err error) {
-	c := cluster.Config{Node: m.cfg.Config, Listen: m.cfg.listen, Advertise: m.cfg.known, Heads: m.cfg.join,
+	c := cluster.Config{Node: m.cfg.Config, Listen: m.cfg.listen, Advertise: m.cfg.known,
 		Expelled: func() { m.once.Do(func() { close(m.expelled) }) }}
-	if m.cfg.head {
-		if m.etcd, err = startEtcd(ctx, m.cfg.Dir, m.cfg.Log); err != nil {
+	rand.Read(c.ID[:])
+	var others []string
+	if len(m.cfg.join) > 0 {
+		if others, err = m.join(ctx, &c); err != nil {
 			return err
 		}
-		c.Store = m.etcd.Store()
 	}
-	if m.Member, err = cluster.New(c); err != nil {
+	if m.cfg.head {
+		if err := m.found(ctx, &c, others); err != nil {
+			return err
+		}
+	}
+	m.Member = cluster.New(c)
+	if err := m.Member.Start(ctx); err != nil || !m.cfg.head {
 		return err
 	}
-	return m.Member.Start(ctx)
+	return m.welcomeNeighbours(ctx)
 }
 
-// startEtcd runs the metadata store of a cluster with one head: others reach it
-// through that.
-func startEtcd(ctx context.Context, dir string, log *slog.Logger) (*etcd.Member, error) {
-	dir = filepath.Join(dir, "metadata")
-	m, err := etcd.Start(ctx, etcd.Config{Dir: dir, Client: "unix:" + filepath.Join(dir, "client"), Peer: "unix:" + filepath.Join(dir, "peer"), Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("the cluster's metadata: %w", err)
+// join gets the node's credentials, and of a head the cluster's authority and
+// where the other members of the metadata store are.
+func (m *member) join(ctx context.Context, c *cluster.Config) (metadata []string, err error) {
+	var hosts []string
+	if m.cfg.head {
+		hosts = m.hosts()
 	}
-	return m, nil
+	for _, address := range m.cfg.join {
+		token := m.cfg.token
+		if token == "" {
+			if token, err = neighbourToken(m.cfg.heads, address); err != nil {
+				return nil, err
+			}
+		}
+		a, failed := identity.Join(ctx, address, token, c.ID, hosts)
+		if failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		c.Credentials, m.authority = a.Credentials, a.Authority
+		c.Heads = []head.Where{{Node: a.Head, Address: address}}
+		return a.Metadata, nil
+	}
+	return nil, err
+}
+
+// hosts are what others may call this head.
+func (m *member) hosts() []string {
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	for _, address := range []string{m.cfg.listen, m.cfg.known} {
+		if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+// found makes the node a head, of a new cluster or with those that it joins.
+func (m *member) found(ctx context.Context, c *cluster.Config, others []string) (err error) {
+	dir := filepath.Join(m.cfg.Dir, "identity")
+	if m.authority == nil {
+		if m.authority, err = identity.OpenAuthority(dir); err != nil {
+			return err
+		}
+		if c.Credentials, err = m.authority.NewCredentials(c.ID, m.hosts()); err != nil {
+			return err
+		}
+	} else if err := m.authority.Save(dir); err != nil {
+		return err
+	}
+	if m.etcd, err = startEtcd(ctx, &m.cfg, c.Credentials, dir, others); err != nil {
+		return err
+	}
+	m.store = m.etcd.Store()
+	c.Store = m.store
+	c.Desk = &identity.Desk{Authority: m.authority, Store: m.store, Self: c.ID, Metadata: m.metadata}
+	return nil
+}
+
+// metadata lists where the members of the metadata store are.
+func (m *member) metadata(ctx context.Context) (urls []string, err error) {
+	members, err := m.store.Members(ctx)
+	for _, x := range members {
+		urls = append(urls, x.Client...)
+	}
+	return urls, err
 }
 
 // Close implements daemon.
 func (m *member) Close(ctx context.Context) (err error) {
+	if m.token != nil {
+		err = errors.Join(identity.Revoke(ctx, m.store, m.token.Name()), os.Remove(m.neighbours()))
+	}
 	if m.Member != nil {
-		err = m.Member.Close(ctx)
+		err = errors.Join(err, m.Member.Close(ctx))
+	}
+	if m.store != nil {
+		err = errors.Join(err, m.store.Close())
 	}
 	if m.etcd != nil {
 		err = errors.Join(err, m.etcd.Close())
@@ -121,3 +224,11 @@ func (m *member) Close(ctx context.Context) (err error) {
 
 // Expelled is closed when the cluster has declared the node dead.
 func (m *member) Expelled() <-chan struct{} { return m.expelled }
+
+// api is what the API of a cluster's node has beside that of any.
+func (m *member) api(rest http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", rest)
+	mux.HandleFunc(tokensPath, m.serveTokens)
+	return mux
+}

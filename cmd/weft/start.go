@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -114,7 +115,7 @@ func (f *startFlags) config(p *program) (nodeConfig, error) {
 	if _, err := newLogHandler(f, nil); err != nil {
 		return cfg, err
 	}
-	if err := f.cluster.complete(&cfg, p.address); err != nil {
+	if err := f.cluster.complete(&cfg, p); err != nil {
 		return cfg, err
 	}
 	return cfg, f.paths(p, &cfg.Config)
@@ -229,13 +230,22 @@ func (r *running) serve(ctx context.Context, l net.Listener, ready func() error)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	serving := make(chan error, 1)
-	go func() { serving <- api.Serve(ctx, l, api.Handler(r.node, r.askStop)) }()
+	go func() { serving <- api.Serve(ctx, l, r.handler()) }()
 	err := ready()
 	if err == nil {
 		err = r.wait(ctx, serving)
 	}
 	cancel()
 	return errors.Join(err, <-serving)
+}
+
+// handler is the node's API.
+func (r *running) handler() http.Handler {
+	h := api.Handler(r.node, r.askStop)
+	if m, ok := r.node.(*member); ok {
+		return m.api(h)
+	}
+	return h
 }
 
 // lifeFlag is for programs that start a node of their own. The node ends with
@@ -337,15 +347,15 @@ type readyReport struct {
 	Dir     string             `json:"dir"`
 	Took    time.Duration      `json:"took_ns"`
 	Cluster string             `json:"cluster,omitempty"` // where other nodes reach it
-	Head    bool               `json:"head,omitempty"`
+	Join    string             `json:"join,omitempty"`    // the command for others, of a head
 	Total   map[string]float64 `json:"resources"`
 	Store   int64              `json:"store_bytes"`
 }
 
 func (r *running) report(ctx context.Context, cfg nodeConfig, took time.Duration) readyReport {
 	report := readyReport{PID: os.Getpid(), Address: cfg.Socket, API: apiSocket(cfg.Socket), Dir: cfg.Dir, Took: took}
-	if m, ok := r.node.(interface{ Address() string }); ok {
-		report.Cluster, report.Head = m.Address(), cfg.head
+	if m, ok := r.node.(*member); ok {
+		report.Cluster, report.Join = m.Address(), m.invitation
 	}
 	if status, err := r.node.State().Status(ctx); err == nil {
 		report.Node, report.Total, report.Store = status.Node.ID, status.Node.Total, status.Node.Store.Limit
@@ -364,8 +374,8 @@ func (p *program) announce(r readyReport, detached bool) error {
 	}
 	p.say("Weft node %s is ready in %s: %s, %s for objects", r.Node, state.Span(r.Took), state.Amounts(r.Total), state.Bytes(r.Store))
 	p.say("  programs   export %s=%s", addressVariable, r.Address)
-	if r.Head {
-		p.say("  join       weft start --address %s", r.Cluster)
+	if r.Join != "" {
+		p.say("  join       %s", r.Join)
 	}
 	p.say("  look       weft status%s", at)
 	if detached {

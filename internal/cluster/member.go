@@ -2,12 +2,11 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
 	"github.com/weftrun/weft/internal/head"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/identity"
 	"github.com/weftrun/weft/internal/node"
 	"github.com/weftrun/weft/internal/peer"
 	"github.com/weftrun/weft/internal/state"
@@ -29,14 +29,16 @@ type Config struct {
 	Listen string
 	// Advertise is that address as others know it; "" is Listen's.
 	Advertise string
-	// Heads are addresses of heads to join; none on the first head.
-	Heads []string
-	// Store is the cluster's metadata, on a head; nil: this is none.
+	// ID is the node's; it has not been another's.
+	ID id.Node
+	// Credentials are the node's, and Heads the heads that it can turn to first,
+	// itself if it is one.
+	Credentials *identity.Credentials
+	Heads       []head.Where
+	// Store is the cluster's metadata, on a head; nil: this is none. Desk lets
+	// others in there.
 	Store control.Store
-	// TLS and Identify are as in peer.Config; without, all addresses must be
-	// loopback ones.
-	TLS      *tls.Config
-	Identify func(*tls.ConnectionState) (id.Node, error)
+	Desk  *identity.Desk
 	// Expelled is called, at most once, when the cluster has declared this node
 	// dead or let it go. What it runs is nobody's any more: close it.
 	Expelled func()
@@ -71,25 +73,28 @@ type Member struct {
 }
 
 // New makes a member. It opens nothing before Start.
-func New(cfg Config) (*Member, error) {
+func New(cfg Config) *Member {
 	if cfg.Node.Log == nil {
 		cfg.Node.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Member{cfg: cfg, addresses: map[id.Node]string{}, poke: make(chan struct{}, 1), ended: make(chan struct{})}
-	rand.Read(m.id[:])
-	m.peers = peer.New(peer.Config{Self: m.id, TLS: cfg.TLS, Identify: cfg.Identify, Address: m.where, Receive: m.receive,
-		Serve: m.serve, Event: m.linked})
-	return m, nil
+	m := &Member{cfg: cfg, id: cfg.ID, addresses: map[id.Node]string{}, poke: make(chan struct{}, 1), ended: make(chan struct{})}
+	p := peer.Config{Self: m.id, TLS: cfg.Credentials.TLS(), Identify: identity.Identify, Address: m.where, Receive: m.receive,
+		Serve: m.serve, Event: m.linked}
+	if cfg.Desk != nil {
+		p.Guest, p.GuestProtocol = cfg.Desk, identity.Protocol
+	}
+	m.peers = peer.New(p)
+	return m
 }
 
 // Start makes the node and brings it into its cluster.
-func (m *Member) Start(ctx context.Context) error {
+func (m *Member) Start(ctx context.Context) (err error) {
 	if err := m.listen(ctx); err != nil {
 		return err
 	}
-	heads, err := m.find(ctx)
-	if err != nil {
-		return err
+	heads := m.cfg.Heads
+	if m.cfg.Store != nil {
+		heads = append(slices.Clone(heads), head.Where{Node: m.id, Address: m.address})
 	}
 	m.seat = &head.Seat{Member: head.NewMember(head.MemberConfig{Self: m.id, Address: m.address, Send: m.tell, Know: m.know,
 		Heads: heads, Expelled: m.expel})}
@@ -128,27 +133,6 @@ func (m *Member) listen(ctx context.Context) (err error) {
 		m.address = m.listener.Addr().String()
 	}
 	return nil
-}
-
-// find learns which nodes the heads are.
-func (m *Member) find(ctx context.Context) (heads []head.Where, err error) {
-	for _, address := range m.cfg.Heads {
-		asking, cancel := context.WithTimeout(ctx, joinTime/time.Duration(len(m.cfg.Heads)))
-		n, failed := m.peers.Who(asking, address)
-		cancel()
-		if failed != nil {
-			err = errors.Join(err, failed)
-			continue
-		}
-		heads = append(heads, head.Where{Node: n, Address: address})
-	}
-	if m.cfg.Store != nil {
-		return append(heads, head.Where{Node: m.id, Address: m.address}), nil
-	}
-	if len(heads) > 0 {
-		return heads, nil
-	}
-	return nil, err
 }
 
 // Address is where other nodes reach this one.

@@ -59,6 +59,9 @@ func HeadKey(n id.Node) string { return Key("heads", n.String()) }
 // HeirKey says who owns what a node that left had owned.
 func HeirKey(n id.Node) string { return Key("heirs", n.String()) }
 
+// TokenKey is the record of a token that lets nodes in.
+func TokenKey(name string) string { return Key("tokens", name) }
+
 // UserKey is a record of a program's own.
 func UserKey(namespace, key string) string { return Key("kv", namespace, key) }
 

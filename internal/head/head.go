@@ -27,7 +27,7 @@ type Config struct {
 	Know func(node id.Node, address string)
 	// Options are the coordinator's.
 	Options coordinate.Options
-	// Lease is how long a leader that is not heard of by the store stays one. 0 is five seconds.
+	// Lease is how long a leader that is not heard of by the store stays one. 0 is three seconds.
 	Lease time.Duration
 	Log   *slog.Logger
 }
@@ -71,7 +71,7 @@ type ack struct {
 // New returns a Head that takes part in elections until Close.
 func New(cfg Config) *Head {
 	if cfg.Lease == 0 {
-		cfg.Lease = 5 * time.Second
+		cfg.Lease = 3 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

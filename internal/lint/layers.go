@@ -43,13 +43,14 @@ const Layers = `
 
 	# nodes in a cluster
 	gen/*, coordinate, control, wire < head
-	peer, head, node < cluster
+	gen/*, control, wire < identity
+	peer, head, node, identity < cluster
 	event, state, control < cluster
 
 	# programs
 	node < weft < wefttest
 	leak < wefttest
-	node, weft, control/etcd, state/api, cluster < cmd/weft
+	node, weft, control/etcd, state/api, identity, cluster < cmd/weft
 
 	# the libraries, on the public API only
 	weft < data < train < tune

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -28,6 +29,11 @@ type Config struct {
 	// Identify returns the node that the other side's certificate names, once
 	// it has been verified. It must be set if TLS is.
 	Identify func(*tls.ConnectionState) (id.Node, error)
+
+	// Guest answers who has no certificate yet and negotiates GuestProtocol;
+	// nil: nobody does.
+	Guest         http.Handler
+	GuestProtocol string
 
 	// Address returns where a node listens, "HOST:PORT", if that is known. What
 	// is for others waits until it is; see Reachable.
@@ -58,6 +64,7 @@ type Peers struct {
 	cancel context.CancelFunc
 	grpc   *grpc.Server
 	http   *http.Server
+	guests *http.Server
 	pulls  *http.Transport
 	wg     sync.WaitGroup
 
@@ -85,6 +92,8 @@ func New(cfg Config) *Peers {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.grpc = p.newGRPC()
 	p.http = p.newHTTP()
+	p.guests = &http.Server{Handler: cfg.Guest, ReadHeaderTimeout: answerTime, ReadTimeout: answerTime,
+		BaseContext: func(net.Listener) context.Context { return p.ctx }, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	p.pulls = p.newTransport()
 	return p
 }
@@ -185,7 +194,7 @@ func (p *Peers) Close() error {
 		l.drop()
 	}
 	p.grpc.Stop()
-	err := p.http.Close()
+	err := errors.Join(p.http.Close(), p.guests.Close())
 	p.pulls.CloseIdleConnections()
 	p.wg.Wait()
 	return err

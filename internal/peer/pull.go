@@ -18,7 +18,6 @@ const pullPath = "/v1/pull/"
 func (p *Peers) newHTTP() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pullPath+"{name...}", p.servePull)
-	mux.HandleFunc("GET "+whoPath, p.serveWho)
 	return &http.Server{Handler: mux, ReadHeaderTimeout: answerTime, IdleTimeout: 2 * p.cfg.Idle,
 		BaseContext: func(net.Listener) context.Context { return p.ctx }, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -124,21 +125,21 @@ func (p *Peers) accept(from id.Node, in *peerv1.Batch, cancel context.CancelCaus
 
 // serve accepts connections and gives each to the server of its protocol.
 func (p *Peers) serve(l net.Listener) error {
-	forGRPC, forHTTP := newQueue(l.Addr()), newQueue(l.Addr())
+	to := queues{grpc: newQueue(l.Addr()), http: newQueue(l.Addr()), guests: newQueue(l.Addr())}
 	if !p.enter() {
 		return l.Close()
 	}
 	defer p.wg.Done()
-	p.wg.Go(func() { _ = p.grpc.Serve(forGRPC) })
-	p.wg.Go(func() { _ = p.http.Serve(forHTTP) })
+	p.wg.Go(func() { _ = p.grpc.Serve(to.grpc) })
+	p.wg.Go(func() { _ = p.http.Serve(to.http) })
+	p.wg.Go(func() { _ = p.guests.Serve(to.guests) })
 	stop := context.AfterFunc(p.ctx, func() { _ = l.Close() })
 	defer stop()
 	room := make(chan struct{}, maxHandshakes)
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			_ = forGRPC.Close()
-			_ = forHTTP.Close()
+			to.close()
 			if p.ctx.Err() != nil {
 				return nil
 			}
@@ -146,14 +147,14 @@ func (p *Peers) serve(l net.Listener) error {
 		}
 		room <- struct{}{}
 		p.wg.Go(func() {
-			p.sort(c, forGRPC, forHTTP)
+			p.sort(c, &to)
 			<-room
 		})
 	}
 }
 
 // sort makes the handshake of a connection and finds out which protocol it is for.
-func (p *Peers) sort(c net.Conn, forGRPC, forHTTP *queue) {
+func (p *Peers) sort(c net.Conn, by *queues) {
 	stop := context.AfterFunc(p.ctx, func() { _ = c.Close() })
 	defer stop()
 	_ = c.SetDeadline(time.Now().Add(answerTime))
@@ -164,17 +165,21 @@ func (p *Peers) sort(c net.Conn, forGRPC, forHTTP *queue) {
 		_ = t.SetKeepAliveConfig(keepAlive)
 	}
 	var err error
-	to := forHTTP
+	to := by.http
 	if p.cfg.TLS != nil {
 		t := tls.Server(c, p.servedTLS())
-		if err = t.HandshakeContext(p.ctx); t.ConnectionState().NegotiatedProtocol == "h2" {
-			to = forGRPC
-		}
+		err = t.HandshakeContext(p.ctx)
 		c = t
+		switch spoken := t.ConnectionState().NegotiatedProtocol; {
+		case spoken == "h2":
+			to = by.grpc
+		case spoken != "" && spoken == p.cfg.GuestProtocol:
+			to, c = by.guests, struct{ net.Conn }{t} // net/http would not speak to a protocol of that name
+		}
 	} else {
 		var start [len(preface)]byte
 		if _, err = io.ReadFull(c, start[:]); string(start[:]) == preface {
-			to = forGRPC
+			to = by.grpc
 		}
 		c = &begun{Conn: c, start: start[:]}
 	}
@@ -184,12 +189,31 @@ func (p *Peers) sort(c net.Conn, forGRPC, forHTTP *queue) {
 	}
 }
 
-// servedTLS wants a certificate of the cluster's CA.
+// servedTLS wants a certificate of the cluster's CA, but of guests.
 func (p *Peers) servedTLS() *tls.Config {
 	cfg := p.cfg.TLS.Clone()
 	cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	cfg.NextProtos = []string{"h2", "http/1.1"}
+	if p.cfg.Guest != nil {
+		guests := p.cfg.TLS.Clone()
+		guests.NextProtos = []string{p.cfg.GuestProtocol}
+		cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if slices.Equal(hello.SupportedProtos, guests.NextProtos) {
+				return guests, nil
+			}
+			return nil, nil
+		}
+	}
 	return cfg
+}
+
+// queues are connections for each server.
+type queues struct{ grpc, http, guests *queue }
+
+func (q *queues) close() {
+	_ = q.grpc.Close()
+	_ = q.http.Close()
+	_ = q.guests.Close()
 }
 
 // begun is a connection of which the first bytes have been read.

@@ -531,6 +531,75 @@ func (x *Heir) GetNode() []byte {
 	return nil
 }
 
+// Token lets nodes into the cluster.
+type Token struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hash          []byte                 `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`        // SHA-256 of its secret
+	Expires       int64                  `protobuf:"varint,2,opt,name=expires,proto3" json:"expires,omitempty"` // Unix seconds; 0: never
+	Head          bool                   `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`       // it lets heads in
+	Once          bool                   `protobuf:"varint,4,opt,name=once,proto3" json:"once,omitempty"`       // it is gone when it has been used
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_control_v1_record_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_record_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_control_v1_record_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Token) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *Token) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *Token) GetHead() bool {
+	if x != nil {
+		return x.Head
+	}
+	return false
+}
+
+func (x *Token) GetOnce() bool {
+	if x != nil {
+		return x.Once
+	}
+	return false
+}
+
 var File_control_v1_record_proto protoreflect.FileDescriptor
 
 const file_control_v1_record_proto_rawDesc = "" +
@@ -584,7 +653,12 @@ const file_control_v1_record_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\fR\x04node\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x1a\n" +
 	"\x04Heir\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\fR\x04nodeB;Z9github.com/weftrun/weft/internal/gen/control/v1;controlv1b\x06proto3"
+	"\x04node\x18\x01 \x01(\fR\x04node\"]\n" +
+	"\x05Token\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x18\n" +
+	"\aexpires\x18\x02 \x01(\x03R\aexpires\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\bR\x04head\x12\x12\n" +
+	"\x04once\x18\x04 \x01(\bR\x04onceB;Z9github.com/weftrun/weft/internal/gen/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_record_proto_rawDescOnce sync.Once
@@ -598,7 +672,7 @@ func file_control_v1_record_proto_rawDescGZIP() []byte {
 	return file_control_v1_record_proto_rawDescData
 }
 
-var file_control_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_control_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_control_v1_record_proto_goTypes = []any{
 	(*Node)(nil),     // 0: weft.control.v1.Node
 	(*Job)(nil),      // 1: weft.control.v1.Job
@@ -606,14 +680,15 @@ var file_control_v1_record_proto_goTypes = []any{
 	(*Group)(nil),    // 3: weft.control.v1.Group
 	(*Head)(nil),     // 4: weft.control.v1.Head
 	(*Heir)(nil),     // 5: weft.control.v1.Heir
-	nil,              // 6: weft.control.v1.Node.ResourcesEntry
-	nil,              // 7: weft.control.v1.Node.LabelsEntry
-	(*v1.Group)(nil), // 8: weft.session.v1.Group
+	(*Token)(nil),    // 6: weft.control.v1.Token
+	nil,              // 7: weft.control.v1.Node.ResourcesEntry
+	nil,              // 8: weft.control.v1.Node.LabelsEntry
+	(*v1.Group)(nil), // 9: weft.session.v1.Group
 }
 var file_control_v1_record_proto_depIdxs = []int32{
-	6, // 0: weft.control.v1.Node.resources:type_name -> weft.control.v1.Node.ResourcesEntry
-	7, // 1: weft.control.v1.Node.labels:type_name -> weft.control.v1.Node.LabelsEntry
-	8, // 2: weft.control.v1.Group.spec:type_name -> weft.session.v1.Group
+	7, // 0: weft.control.v1.Node.resources:type_name -> weft.control.v1.Node.ResourcesEntry
+	8, // 1: weft.control.v1.Node.labels:type_name -> weft.control.v1.Node.LabelsEntry
+	9, // 2: weft.control.v1.Group.spec:type_name -> weft.session.v1.Group
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
 	3, // [3:3] is the sub-list for extension type_name
@@ -632,7 +707,7 @@ func file_control_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_record_proto_rawDesc), len(file_control_v1_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weftrun/weft/internal/identity"
+)
+
+// tokensPath is the API's for tokens; only the user of a head reaches it.
+const tokensPath = "/cluster/tokens"
+
+// tokenRequest is what is asked there: with a Name to be revoked, else a new one.
+type tokenRequest struct {
+	Revoke string        `json:"revoke,omitempty"`
+	Life   time.Duration `json:"life,omitempty"`
+	Head   bool          `json:"head,omitempty"`
+	Once   bool          `json:"once,omitempty"`
+}
+
+// tokenReply answers.
+type tokenReply struct {
+	Token  string               `json:"token,omitempty"`
+	Join   string               `json:"join,omitempty"` // the command
+	Tokens []identity.TokenInfo `json:"tokens,omitempty"`
+}
+
+// serveTokens implements http.Handler.
+func (m *member) serveTokens(w http.ResponseWriter, r *http.Request) {
+	reply, err := m.tokens(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := json.NewEncoder(w).Encode(reply); err != nil {
+		return // who asked is gone
+	}
+}
+
+func (m *member) tokens(r *http.Request) (reply tokenReply, err error) {
+	if m.authority == nil {
+		return reply, errors.New("this node is no head: ask one, with --address")
+	}
+	if r.Method == http.MethodGet {
+		reply.Tokens, err = identity.Tokens(r.Context(), m.store)
+		return reply, err
+	}
+	var req tokenRequest
+	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<10)).Decode(&req); err != nil {
+		return reply, err
+	}
+	if req.Revoke != "" {
+		return reply, identity.Revoke(r.Context(), m.store, req.Revoke)
+	}
+	t, err := m.authority.NewToken(r.Context(), m.store, identity.TokenOptions{Life: req.Life, Head: req.Head, Once: req.Once})
+	if err != nil {
+		return reply, err
+	}
+	reply.Token = t.String()
+	reply.Join = fmt.Sprintf("weft start --address %s --token %s", m.Address(), t)
+	if req.Head {
+		reply.Join += " --head"
+	}
+	return reply, nil
+}
+
+// neighbours is the file from which nodes of this machine and user have the
+// token to join with.
+func (m *member) neighbours() string {
+	_, port, _ := net.SplitHostPort(m.Address())
+	return filepath.Join(m.cfg.heads, port)
+}
+
+// welcomeNeighbours lets nodes of this machine and user in without a token of
+// their own.
+func (m *member) welcomeNeighbours(ctx context.Context) error {
+	if err := privateDir(m.cfg.heads); err != nil {
+		return err
+	}
+	path := m.neighbours()
+	if b, err := os.ReadFile(path); err == nil { // of a head that was killed
+		if old, err := identity.ParseToken(string(b)); err == nil {
+			_ = identity.Revoke(ctx, m.store, old.Name())
+		}
+	}
+	t, err := m.authority.NewToken(ctx, m.store, identity.TokenOptions{Head: true})
+	if err != nil {
+		return err
+	}
+	m.token = t
+	return errors.Join(os.WriteFile(path, []byte(t.String()), 0o600), m.invite(ctx))
+}
+
+// invite makes the command for nodes that are to join: of this machine, or if
+// others can reach the head with a token for the first of them.
+func (m *member) invite(ctx context.Context) error {
+	m.invitation = "weft start --address " + m.Address()
+	host, _, _ := net.SplitHostPort(m.Address())
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() || host == "localhost" {
+		return nil
+	}
+	t, err := m.authority.NewToken(ctx, m.store, identity.TokenOptions{Life: firstToken, Once: true})
+	if err == nil {
+		m.invitation += " --token " + t.String()
+	}
+	return err
+}
+
+// neighbourToken is that of a head on this machine.
+func neighbourToken(dir, address string) (string, error) {
+	_, port, _ := net.SplitHostPort(address)
+	b, err := os.ReadFile(filepath.Join(dir, port))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("no head of this user runs on this machine at port %s: start one with --head, or give the --token that `weft token create` prints at the head", port)
+	}
+	return string(b), err
+}
+
+func (p *program) tokenCommand() *cobra.Command {
+	c := &cobra.Command{Use: "token", Short: "Let nodes into a cluster", Long: "Token makes, lists and revokes the tokens by which nodes of other machines join. It talks to a head."}
+	c.AddCommand(p.tokenCreateCommand(), p.tokenListCommand(), p.tokenRevokeCommand())
+	return c
+}
+
+func (p *program) tokenCreateCommand() *cobra.Command {
+	var req tokenRequest
+	var reusable bool
+	c := &cobra.Command{
+		Use: "create", Short: "Make a token", Args: cobra.NoArgs,
+		Long: "Create prints a token and the command to join with it. A token lets one node in, unless it is --reusable.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if req.Life < 0 {
+				return usagef("--ttl %v: want 0 or more", req.Life)
+			}
+			req.Once = !reusable
+			reply, err := p.askTokens(c.Context(), &req)
+			if err != nil {
+				return err
+			}
+			if p.json() {
+				return p.printJSON(reply)
+			}
+			fmt.Fprintln(p.stdout, reply.Join)
+			return nil
+		},
+	}
+	c.Flags().DurationVar(&req.Life, "ttl", firstToken, "how long it is good for; 0 is for ever")
+	c.Flags().BoolVar(&req.Head, "head", false, "it lets another head in")
+	c.Flags().BoolVar(&reusable, "reusable", false, "it lets any number of nodes in")
+	return c
+}
+
+func (p *program) tokenListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the tokens that there are", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			reply, err := p.askTokens(c.Context(), nil)
+			if err != nil {
+				return err
+			}
+			for _, t := range reply.Tokens {
+				if p.json() {
+					if err := p.printJSON(t); err != nil {
+						return err
+					}
+					continue
+				}
+				fmt.Fprintln(p.stdout, describeToken(t, time.Now()))
+			}
+			return nil
+		},
+	}
+}
+
+func describeToken(t identity.TokenInfo, now time.Time) string {
+	text := t.Name + "  lets in " + map[bool]string{true: "one ", false: "any "}[t.Once] + map[bool]string{true: "head", false: "node"}[t.Head]
+	switch {
+	case t.Expires.IsZero():
+		return text
+	case now.After(t.Expires):
+		return text + ", expired"
+	}
+	return fmt.Sprintf("%s, for another %v", text, t.Expires.Sub(now).Round(time.Second))
+}
+
+func (p *program) tokenRevokeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "revoke NAME", Short: "Delete a token; nodes that used it stay", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			_, err := p.askTokens(c.Context(), &tokenRequest{Revoke: args[0]})
+			return err
+		},
+	}
+}
+
+// askTokens asks the head that the user means; nil lists.
+func (p *program) askTokens(ctx context.Context, req *tokenRequest) (reply tokenReply, err error) {
+	address, err := p.apiAddress()
+	if err != nil {
+		return reply, err
+	}
+	method, body := http.MethodGet, []byte(nil)
+	if req != nil {
+		method = http.MethodPost
+		if body, err = json.Marshal(req); err != nil {
+			return reply, err
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://localhost"+tokensPath, bytes.NewReader(body))
+	if err != nil {
+		return reply, err
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", address)
+	}}
+	res, err := transport.RoundTrip(r)
+	if err != nil {
+		return reply, fmt.Errorf("no head answers at %s: %w", address, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
+		return reply, errors.New(strings.TrimSpace(string(why)))
+	}
+	return reply, json.NewDecoder(res.Body).Decode(&reply)
+}

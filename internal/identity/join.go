@@ -1,0 +1,192 @@
+package identity
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/weftrun/weft/internal/control"
+	peerv1 "github.com/weftrun/weft/internal/gen/peer/v1"
+	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/wire"
+)
+
+// Protocol is what a node that joins negotiates with a head: TLS in which only
+// the head has a certificate, and HTTP in it.
+const Protocol = "weft-join"
+
+// maxJoin bounds what either side says.
+const maxJoin = 1 << 20
+
+// joinTime is how long one exchange may take.
+const joinTime = 10 * time.Second
+
+// Desk answers nodes that want to come in.
+type Desk struct {
+	Authority *Authority
+	Store     control.Store
+	Self      id.Node
+	// Metadata lists where the metadata store's members are; nil: no other head can join.
+	Metadata func(ctx context.Context) ([]string, error)
+}
+
+// ServeHTTP implements http.Handler.
+func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var reply *peerv1.JoinReply
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxJoin))
+	if err == nil {
+		var req peerv1.JoinRequest
+		if err = req.UnmarshalVT(body); err == nil {
+			reply, err = d.admit(r.Context(), &req)
+		}
+	}
+	if err != nil {
+		reply = &peerv1.JoinReply{Error: err.Error()}
+	}
+	out, err := reply.MarshalVT()
+	if err == nil {
+		_, _ = w.Write(out)
+	}
+}
+
+func (d *Desk) admit(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinReply, error) {
+	t, err := ParseToken(req.Token)
+	if err != nil {
+		return nil, err
+	}
+	n, err := wire.ReadNode(req.Node)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParsePKIXPublicKey(req.Key)
+	if err != nil {
+		return nil, err
+	}
+	if req.Head && d.Metadata == nil {
+		return nil, errors.New("this cluster keeps its metadata where no other head can")
+	}
+	if err := redeem(ctx, d.Store, t, req.Head); err != nil {
+		return nil, err
+	}
+	reply := &peerv1.JoinReply{Authority: d.Authority.cert.Raw, Head: d.Self[:]}
+	if reply.Certificate, err = d.Authority.sign(n, key, req.Hosts); err != nil || !req.Head {
+		return reply, err
+	}
+	if reply.Metadata, err = d.Metadata(ctx); err != nil {
+		return nil, err
+	}
+	reply.AuthorityKey, err = x509.MarshalPKCS8PrivateKey(d.Authority.key)
+	return reply, err
+}
+
+// Admission is what a node that has come in has.
+type Admission struct {
+	*Credentials
+	Head      id.Node    // that let it in
+	Authority *Authority // of a head
+	Metadata  []string   // for a head
+}
+
+// Join gets a node its credentials from the head at an address. hosts are the
+// names and addresses of a node that is to be a head itself, else nil.
+func Join(ctx context.Context, address, token string, n id.Node, hosts []string) (*Admission, error) {
+	t, err := ParseToken(token)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := post(ctx, address, t, &peerv1.JoinRequest{Token: token, Node: n[:], Key: public, Head: hosts != nil, Hosts: hosts})
+	if err != nil {
+		return nil, fmt.Errorf("join the cluster at %s: %w", address, err)
+	}
+	a := &Admission{Metadata: reply.Metadata}
+	if a.Head, err = wire.ReadNode(reply.Head); err != nil {
+		return nil, err
+	}
+	if a.Credentials, err = newCredentials(reply.Certificate, reply.Authority, key); err != nil || hosts == nil {
+		return a, err
+	}
+	signing, err := parseKey(reply.AuthorityKey)
+	if err != nil {
+		return nil, fmt.Errorf("identity: the authority's key: %w", err)
+	}
+	a.Authority, err = newAuthority(reply.Authority, signing)
+	return a, err
+}
+
+// post asks a head, and trusts none but that whose authority the token names.
+func post(ctx context.Context, address string, t *Token, req *peerv1.JoinRequest) (*peerv1.JoinReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	dialer := &tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{Protocol},
+		InsecureSkipVerify: true, VerifyConnection: t.verify}} //nolint:gosec // verify is stricter
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	body, err := req.MarshalVT()
+	if err != nil {
+		return nil, err
+	}
+	out, err := exchange(ctx, conn, body)
+	if err != nil {
+		return nil, err
+	}
+	var reply peerv1.JoinReply
+	if err := reply.UnmarshalVT(out); err != nil {
+		return nil, err
+	}
+	if reply.Error != "" {
+		return nil, errors.New(reply.Error)
+	}
+	return &reply, nil
+}
+
+// exchange posts body over a connection and returns the answer.
+func exchange(ctx context.Context, conn io.ReadWriter, body []byte) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://head/", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Write(conn); err != nil {
+		return nil, err
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	return io.ReadAll(io.LimitReader(res.Body, maxJoin))
+}
+
+// verify accepts a chain to the authority of which t has the fingerprint.
+func (t *Token) verify(s tls.ConnectionState) error {
+	certs := s.PeerCertificates
+	ca := certs[len(certs)-1]
+	if fingerprint(ca.Raw) != t.fingerprint {
+		return errors.New("the head is of another cluster than the token")
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	_, err := certs[0].Verify(x509.VerifyOptions{Roots: pool})
+	return err
+}

@@ -10,16 +10,19 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional, Union, overload
+from typing import TYPE_CHECKING, Any, Optional, Union, overload
 
-from weft import _cross, _environment, _node, _state
+from weft import _cross, _environment, _state
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 from weft._refs import ObjectRef, ObjectRefGenerator, is_there
 from weft._remote import ActorClass, ActorHandle, RemoteFunction
 from weft._session import HERE, Session, shield
 
-_node_here: Optional[_node.Node] = None
+if TYPE_CHECKING:
+    from weft._node import Node
+
+_node_here: Optional[Node] = None
 _starting = threading.RLock()
 
 
@@ -69,7 +72,9 @@ def init(
         address = address or os.environ.get("WEFT_ADDRESS") or os.environ.get("RAY_ADDRESS")
         given = {"num_cpus": num_cpus, "num_gpus": num_gpus, "resources": resources, "object_store_memory": object_store_memory}
         if address == "local" or not address:
-            _node_here = _node.Node(_flags(num_cpus, num_gpus, resources, labels, object_store_memory))
+            from weft._node import Node
+
+            _node_here = Node(_flags(num_cpus, num_gpus, resources, labels, object_store_memory))
             address = _node_here.address
         elif any(v is not None for v in given.values()):
             raise ValueError(f"When connecting to an existing node, {', '.join(k for k, v in given.items() if v is not None)} must not be provided.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from weft import _environment, _state
-from weft.runtime_env import RuntimeEnv
+
+if TYPE_CHECKING:
+    from weft.runtime_env import RuntimeEnv
 
 
 class RuntimeContext:
@@ -69,6 +71,8 @@ class RuntimeContext:
     @property
     def runtime_env(self) -> RuntimeEnv:
         """The environment of this process, which what it starts has too unless it says otherwise."""
+        from weft.runtime_env import RuntimeEnv
+
         return RuntimeEnv.deserialize(self.get_runtime_env_string())
 
     @property

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import functools
 from collections import deque
-from typing import Any, Callable, Generator, Generic, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, Optional, TypeVar, Union
 
 from weft import _state, _values
 from weft import exceptions as ex
 from weft._ids import JobID, TaskID
 from weft._pb import session_pb2 as pb
 from weft._session import AWAITED, HERE, THERE, Entry, Session
+
+if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
 
 T = TypeVar("T")
 
@@ -86,7 +88,9 @@ class ObjectRef(Generic[T]):
 
     def future(self) -> concurrent.futures.Future[T]:
         """A concurrent future of the value."""
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        from concurrent.futures import Future
+
+        future: Future[T] = Future()
         future.set_running_or_notify_cancel()
 
         def finish() -> None:
@@ -100,7 +104,9 @@ class ObjectRef(Generic[T]):
 
     def as_future(self) -> asyncio.Future[T]:
         """A future of the value in the running event loop."""
-        return asyncio.wrap_future(self.future())
+        from asyncio import wrap_future
+
+        return wrap_future(self.future())
 
     def __await__(self) -> Generator[Any, None, T]:
         if self._entry.state == HERE:
@@ -210,8 +216,10 @@ class ObjectRefGenerator:
         return self
 
     async def __anext__(self) -> ObjectRef[Any]:
+        from asyncio import get_running_loop
+
         while not self._items and not self._ended:
-            loop = asyncio.get_running_loop()
+            loop = get_running_loop()
             ready = loop.create_future()
             with self._session._lock:
                 self._wakers.append(functools.partial(_resolve, loop, ready))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 _PR_SET_NAME = 15
 
@@ -12,7 +11,8 @@ class Title:
     """The place where the kernel keeps this process's command line, to be written over."""
 
     def __init__(self) -> None:
-        fields = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()
+        with open("/proc/self/stat") as f:
+            fields = f.read().rpartition(") ")[2].split()
         self._at, end = int(fields[45]), int(fields[46])  # arg_start and arg_end, see proc(5)
         self._room = end - self._at if self._at else 0
         self._prctl = ctypes.CDLL(None).prctl

@@ -7,7 +7,6 @@ thread cancels, takes back what has not begun, and ends the process.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import os
@@ -17,8 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional
 
 from weft import _environment, _errors, _portable, _state, _values
 from weft import exceptions as ex
@@ -26,6 +24,10 @@ from weft._pb import session_pb2 as pb
 from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Retrying, Slot, is_async
 from weft._session import Session, shield
 from weft._title import Title
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Job:
@@ -79,11 +81,15 @@ class Actor:
         self.pools: dict[str, ThreadPoolExecutor] = {}
         groups = {"": described.concurrency, **described.groups}
         if is_async(cls):
+            import asyncio
+
             self.loop = asyncio.new_event_loop()
             for name, limit in groups.items():
                 self.limits[name] = asyncio.Semaphore(limit)
             threading.Thread(target=self.loop.run_forever, name="weft-loop", daemon=True).start()
         elif described.groups or described.concurrency > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
             for name, limit in groups.items():
                 self.pools[name] = ThreadPoolExecutor(limit, thread_name_prefix=f"weft-{name or 'actor'}")
 
@@ -160,6 +166,8 @@ class Worker:
             self._answer(job, error=error)
             return
         if actor.loop is not None:
+            import asyncio
+
             with self.lock:
                 job.future = asyncio.run_coroutine_threadsafe(self._run_async(job, actor, group), actor.loop)
         else:
@@ -209,6 +217,8 @@ class Worker:
             _state.running.reset(token)
 
     async def _run_async(self, job: Job, actor: Actor, group: str) -> None:
+        import asyncio
+
         _state.running.set(job)
         try:
             async with actor.limits[group]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import array
 import ctypes
 import gc
+import importlib
 import os
+import select
 import socket
 import struct
 import sys
@@ -23,6 +25,7 @@ from weft._pb import session_pb2 as pb
 _CLONE3, _PR_GET_TID_ADDRESS = 435, 40  # the numbers are the same on every architecture
 _CLONE_PARENT, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x8000, 0x200000, 0x1000000
 _HEADER = struct.Struct("<IB")
+_QUIET = 0.1  # seconds without a request, after which there is time to import more
 _DESCRIPTORS = 4  # call lane, side lane, standard output, standard error
 
 
@@ -79,7 +82,14 @@ def _asked(node: socket.socket) -> list[int]:
 def _serve(node: socket.socket) -> Optional[list[int]]:
     """Forks until the node is gone. Returns the descriptors in a new process, None in the zygote at its end."""
     forker: Optional[Forker] = None
-    while fds := _asked(node):
+    ready = False
+    while True:
+        if not ready and not select.select([node], [], [], _QUIET)[0]:
+            _import_more()
+            ready = True
+        fds = _asked(node)
+        if not fds:
+            return None
         try:
             forker = forker or Forker()
             if forker.fork() == 0:
@@ -88,7 +98,19 @@ def _serve(node: socket.socket) -> Optional[list[int]]:
             _send(node, pb.KIND_FORKED, pb.Forked(error=pb.Error(message=str(error))))
         for fd in fds:
             os.close(fd)
-    return None
+
+
+def _import_more() -> None:
+    """Imports what asynchronous and threaded actors need: not before the first worker, which somebody waits for."""
+    for name in ("asyncio", "concurrent.futures.thread"):
+        importlib.import_module(name)
+    _freeze()
+
+
+def _freeze() -> None:
+    """What lives now is never looked at again by the collector, so that its pages stay shared."""
+    gc.collect()
+    gc.freeze()
 
 
 def _become(node: socket.socket, fds: list[int]) -> int:
@@ -110,8 +132,7 @@ def main() -> int:
     node, side = _worker.lanes()
     side.close()
     gc.disable()
-    gc.collect()
-    gc.freeze()  # what lives now is never looked at again, so that its pages stay shared
+    _freeze()
     _send(node, pb.KIND_HELLO, pb.Hello(version=1, role="zygote", language="python", pid=os.getpid()))
     try:
         fds = _serve(node)

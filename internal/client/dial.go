@@ -9,6 +9,7 @@ import (
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/slab"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -16,7 +17,7 @@ import (
 // lanes and one writes what others have queued; all end with it.
 //
 // Locks, in the order in which they are taken: mu, then tidyMu, then those of
-// outbox and slabs. Futures are completed, and callbacks called, under none.
+// outbox and slab.Mappings. Futures are completed, and callbacks called, under none.
 type Remote struct {
 	info        Info
 	inlineLimit int
@@ -24,7 +25,7 @@ type Remote struct {
 	reader      *wire.Reader // of the call lane
 	secret      []byte       // by which the node finds the session of the side lane
 	out, sideUp *outbox
-	slabs       *slabs
+	slabs       *slab.Mappings
 	role        *workerRole // nil in a driver
 	seq         atomic.Uint64
 	request     atomic.Uint64
@@ -100,7 +101,7 @@ func dialError(address string, err error) error {
 }
 
 func newRemote(call *wire.Socket) *Remote {
-	r := &Remote{call: call, out: newOutbox(call, true), slabs: newSlabs(), gone: make(chan struct{}),
+	r := &Remote{call: call, out: newOutbox(call, true), slabs: slab.NewMappings(), gone: make(chan struct{}),
 		pending: map[id.Object]*Future{}, twins: map[id.Object][]*Future{}, watched: map[id.Object]watches{},
 		streams: map[id.Task]*remoteStream{}, requests: map[uint64]chan any{}}
 	r.dropped = r.drop
@@ -150,7 +151,7 @@ func goodbye(body []byte) error {
 
 // start begins to read and write.
 func (r *Remote) start() error {
-	fds, err := newFDReader(r.side)
+	fds, err := wire.NewFDReader(r.side)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (r *Remote) fail(err error) {
 	r.out.close(err)
 	r.call.Shutdown()
 	r.side.Shutdown()
-	r.slabs.close()
+	r.slabs.Close()
 	for o, f := range pending {
 		f.Complete(Result{Err: err})
 		for _, twin := range twins[o] {

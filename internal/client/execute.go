@@ -245,7 +245,7 @@ func (d *runner) decode(c Codec, p *sessionv1.Value) (any, error) {
 	case p.At == nil:
 		return c.Decode(r, v)
 	}
-	data, file, err := r.slabs.lend(p.At, false)
+	data, file, err := r.lend(p.At, false)
 	if err != nil {
 		return nil, &wire.Error{Code: wire.ObjectLost, Message: "its shared memory cannot be read", Err: err}
 	}
@@ -254,14 +254,14 @@ func (d *runner) decode(c Codec, p *sessionv1.Value) (any, error) {
 		d.job.lent = append(d.job.lent, file)
 		return data, nil
 	}
-	defer r.slabs.giveBack(file)
+	defer r.slabs.GiveBack(file)
 	return c.Decode(r, v)
 }
 
 // releaseArguments returns the pins on j's arguments.
 func (w *workerRole) releaseArguments(j *job) {
 	for _, file := range j.lent {
-		w.r.slabs.giveBack(file)
+		w.r.slabs.GiveBack(file)
 	}
 	j.lent = nil
 	const size = len(id.Object{})

@@ -9,6 +9,7 @@ import (
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/slab"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -58,7 +59,7 @@ func (r *Remote) reserve(ctx context.Context, data []byte) (uint64, error) {
 		return 0, err
 	}
 	copy(room.mem, data)
-	r.slabs.giveBack(room.file)
+	r.slabs.GiveBack(room.file)
 	return room.reservation, nil
 }
 
@@ -175,11 +176,11 @@ func (r *Remote) result(o id.Object, p *sessionv1.Value) (Result, *pin) {
 
 func (r *Remote) located(o id.Object, p *sessionv1.Value) (Result, *pin) {
 	v := wire.Value{Tag: wire.Tag(p.Tag)}
-	var file *slabFile
+	var file *slab.Mapped
 	refs, err := wire.UnpackObjects(nil, p.Refs)
 	if err == nil {
 		v.Refs = refs
-		v.Data, file, err = r.slabs.lend(p.At, false)
+		v.Data, file, err = r.lend(p.At, false)
 	}
 	if err != nil {
 		r.unpin(o)
@@ -188,10 +189,15 @@ func (r *Remote) located(o id.Object, p *sessionv1.Value) (Result, *pin) {
 	return Result{Enc: &Encoded{Value: v, Pinned: true}}, &pin{o: o, file: file}
 }
 
+// lend returns the memory of a location until it is given back.
+func (r *Remote) lend(at *sessionv1.Location, write bool) ([]byte, *slab.Mapped, error) {
+	return r.slabs.Lend(at.GetSlab(), int64(at.GetOffset()), int64(at.GetSize()), write)
+}
+
 // pin is a value in shared memory that the node keeps there for this process.
 type pin struct {
 	o       id.Object
-	file    *slabFile
+	file    *slab.Mapped
 	holders atomic.Int32
 }
 
@@ -205,7 +211,7 @@ func (p *pin) hold(r *Remote, f *Future) {
 
 func (r *Remote) letGo(p *pin) {
 	if p.holders.Add(-1) == 0 {
-		r.slabs.giveBack(p.file)
+		r.slabs.GiveBack(p.file)
 		r.unpin(p.o)
 	}
 }

@@ -112,8 +112,8 @@ func undecodable(kind sessionv1.Kind, err error) error {
 }
 
 // readSide reads the side lane until the session is over.
-func (r *Remote) readSide(fds *fdReader) {
-	defer fds.close()
+func (r *Remote) readSide(fds *wire.FDReader) {
+	defer fds.Close()
 	reader := wire.NewReader(fds)
 	for {
 		kind, body, err := reader.Next()
@@ -127,18 +127,18 @@ func (r *Remote) readSide(fds *fdReader) {
 	}
 }
 
-func (r *Remote) receiveSide(fds *fdReader, kind sessionv1.Kind, body []byte) error {
+func (r *Remote) receiveSide(fds *wire.FDReader, kind sessionv1.Kind, body []byte) error {
 	switch kind {
 	case sessionv1.Kind_KIND_SLAB:
 		var m sessionv1.Slab
-		fd, err := fds.claim()
+		fd, err := fds.Claim()
 		if err != nil {
 			return err
 		}
 		if err := m.UnmarshalVT(body); err != nil {
 			return undecodable(kind, err)
 		}
-		r.slabs.announce(&m, fd)
+		r.slabs.Announce(m.Slab, int64(m.Size), m.Writable, fd)
 		return nil
 	case sessionv1.Kind_KIND_CREDIT:
 		var m sessionv1.Credit

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
+	"github.com/weftrun/weft/internal/slab"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -18,7 +19,7 @@ type remoteRoom struct {
 	r           *Remote
 	reservation uint64
 	mem         []byte
-	file        *slabFile
+	file        *slab.Mapped
 }
 
 // Reserve implements Session.
@@ -42,7 +43,7 @@ func (r *Remote) room(ctx context.Context, size int64) (*remoteRoom, error) {
 	if reply.Error != nil {
 		return nil, wire.ErrorFromPB(reply.Error)
 	}
-	mem, file, err := r.slabs.lend(reply.At, true)
+	mem, file, err := r.lend(reply.At, true)
 	if err != nil {
 		r.abort(reply.Reservation)
 		return nil, &wire.Error{Code: wire.StoreFull, Op: "put", Message: "shared memory cannot be mapped", Err: err}
@@ -53,7 +54,7 @@ func (r *Remote) room(ctx context.Context, size int64) (*remoteRoom, error) {
 func (m *remoteRoom) Bytes() []byte { return m.mem }
 
 func (m *remoteRoom) Seal(f *Future, n int64) error {
-	m.r.slabs.giveBack(m.file)
+	m.r.slabs.GiveBack(m.file)
 	m.mem = nil
 	if err := m.r.over(); err != nil {
 		return err
@@ -67,7 +68,7 @@ func (m *remoteRoom) Seal(f *Future, n int64) error {
 }
 
 func (m *remoteRoom) Abort() {
-	m.r.slabs.giveBack(m.file)
+	m.r.slabs.GiveBack(m.file)
 	m.mem = nil
 	m.r.abort(m.reservation)
 }

@@ -12,6 +12,7 @@ import (
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/slab"
 	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/wire"
 )
@@ -121,8 +122,8 @@ type job struct {
 	lease      uint64
 	begun      bool // the node wants to know when it begins
 	actor      *remoteActor
-	credit     *credit     // of a stream
-	lent       []*slabFile // memory of arguments
+	credit     *credit        // of a stream
+	lent       []*slab.Mapped // memory of arguments
 	next, prev *job
 }
 

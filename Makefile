@@ -85,8 +85,8 @@ lint: ## check style, generated code, go.mod, and that arm64 compiles
 	$(PROTOGEN) -check
 	$(GO) mod tidy -diff
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) build $(PKGS)
-	$(TOOL) golangci-lint run $(PKGS)
-	cd $(TOOLS) && $(GO) tool golangci-lint run --config ../.golangci.yml ./...
+	$(TOOL) golangci-lint run --allow-parallel-runners $(PKGS)
+	cd $(TOOLS) && $(GO) tool golangci-lint run --allow-parallel-runners --config ../.golangci.yml ./...
 ifneq ($(wildcard $(VENV)),)
 	.venv/bin/ruff check --config python/pyproject.toml python bench examples
 	.venv/bin/ruff format --config python/pyproject.toml --check python bench examples

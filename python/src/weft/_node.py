@@ -35,7 +35,8 @@ class Node:
             why = (report or {}).get("error") or self.process.stderr.read().decode(errors="replace").strip()
             self.close()
             raise ex.RaySystemError(f"the node could not be started: {why}")
-        self.address: str = report["ready"]["address"]
+        self.report: dict[str, Any] = report["ready"]
+        self.address: str = self.report["address"]
         assert self.process.stderr is not None
         self.process.stderr.close()
 

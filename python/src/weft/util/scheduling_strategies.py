@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 if TYPE_CHECKING:
     from weft.util.placement_group import PlacementGroup
 
-_NODE_ID_BYTES = 28
+_NODE_ID_BYTES = (8, 28)  # of Weft, of Ray
 _NODE_ID_HELP = "Node ID must be a valid hex string. weft.nodes() lists all nodes and their IDs."
 
 
@@ -56,7 +56,7 @@ class NodeAffinitySchedulingStrategy:
 
 def is_node_id(text: str) -> bool:
     """Whether text is the hex form of a node's id."""
-    return len(text) == 2 * _NODE_ID_BYTES and set(text) <= set(string.hexdigits)
+    return len(text) in [2 * n for n in _NODE_ID_BYTES] and set(text) <= set(string.hexdigits)
 
 
 class In:

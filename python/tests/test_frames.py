@@ -21,6 +21,8 @@ def test_written_as_protobuf_writes():
         assert _frames.put(seq, encoded) == pb.Put(seq=seq, value=value).SerializeToString()
         args = [pb.Arg(value=value), pb.Arg(object=oid)]
         assert _frames.value_arg(encoded) + _frames.object_arg(oid) == pb.Submit(args=args).SerializeToString()
+        done = pb.Result(task=oid[:16], attempt=r.randint(1, 300), lease=r.choice((0, seq)), returns=[value], ran=r.randint(1, 1 << 60))
+        assert _frames.result(done.task, done.attempt, done.lease, encoded, done.ran) == done.SerializeToString()
         prefix = pb.Submit(template=r.randint(1, 60_000), actor=r.randbytes(16)).SerializeToString()
         whole = pb.Submit.FromString(_frames.submit(prefix, seq, _frames.value_arg(encoded)))
         assert whole == pb.Submit(template=whole.template, actor=whole.actor, seq=seq, args=args[:1])
@@ -50,3 +52,15 @@ def test_small_values_are_read_and_others_left():
         5,
         b"data",
     )
+
+
+def test_positional():
+    from inspect import signature
+
+    from weft._remote import positional
+
+    assert positional(signature(lambda: 0)) == range(1)
+    assert positional(signature(lambda a, /, b=1, *, c=2: 0)) == range(1, 3)
+    assert positional(signature(lambda a, *, b: 0)) == range(0)
+    assert 1 in positional(signature(lambda a, *b, **c: 0)) and 0 not in positional(signature(lambda a, *b: 0))
+    assert 1000 in positional(signature(lambda a, *b: 0))

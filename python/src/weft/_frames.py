@@ -52,6 +52,14 @@ def put(seq: int, encoded: bytes) -> bytes:
     return b"\x09" + seq.to_bytes(8, "little") + b"\x12" + varint(len(encoded)) + encoded
 
 
+def result(task: bytes, attempt: int, lease: int, returned: bytes, ran: int) -> bytes:
+    """The Result of an attempt, from 1, that returned one Value after ``ran`` nanoseconds."""
+    head = b"\x0a\x10" + task + b"\x10" + varint(attempt)
+    if lease:
+        head += b"\x18" + varint(lease)
+    return head + b"\x22" + varint(len(returned)) + returned + b"\x31" + ran.to_bytes(8, "little")
+
+
 def small_value(body: bytes) -> Optional[tuple[bytes, int, bytes]]:
     """Object, tag and bytes of an ObjectValue, if it is one of at most 127 bytes in all after the object, with nothing else."""
     n = len(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import sys
 from typing import Any, Callable, Optional
 
 import cloudpickle
@@ -134,6 +135,20 @@ def returned(session: Session, tid: bytes, entries: list[Any]) -> Any:
     return refs or None
 
 
+def positional(signature: inspect.Signature) -> range:
+    """How many arguments a function may have, if all are given by position."""
+    least = most = 0
+    for p in signature.parameters.values():
+        if p.kind is p.VAR_POSITIONAL:
+            most = sys.maxsize - 1
+        elif p.kind is p.KEYWORD_ONLY and p.default is p.empty:
+            return range(0)
+        elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            most += 1
+            least += p.default is p.empty
+    return range(least, most + 1)
+
+
 class RemoteFunction:
     """A function that ``remote`` was applied to. ``f.remote(…)`` runs it as a task and returns references to its results."""
 
@@ -143,6 +158,8 @@ class RemoteFunction:
         self._function_name = f"{function.__module__}.{function.__qualname__}"
         self._default_options = options
         self._signature = inspect.signature(function)
+        self._positional = positional(self._signature)
+        self._head: Any = (None, None, b"")  # of its last Submit, and for which binding and running task that is
         self._generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         if inspect.iscoroutinefunction(function):
             raise ValueError("'async def' should not be used for remote tasks. Wrap the coroutine in asyncio.run, or use an actor.")
@@ -201,14 +218,18 @@ class RemoteFunction:
         return session.template(t), 0 if streams else int(returns), streams, window
 
     def _submit(self, session: Session, bound: tuple[int, int, bool, int], args: Any, kwargs: Any) -> Any:
-        if args or kwargs or self._signature.parameters:
+        if kwargs or len(args) not in self._positional:
             try:
                 self._signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{self._function_name}: {error}") from None
         number, returns, streams, window = bound
         packed, _keep = pack(session, args, kwargs)
-        tid, entries = session.submit(prefix(number, not streams), packed, returns)
+        running = _state.running.get()
+        head = self._head
+        if head[0] is not bound or head[1] is not running:
+            head = self._head = bound, running, prefix(number, not streams)
+        tid, entries = session.submit(head[2], packed, returns)
         if streams:
             return ObjectRefGenerator(session, tid, window)
         return returned(session, tid, entries)

@@ -93,16 +93,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return reduce(obj) if reduce is not None else super().reducer_override(obj)
 
 
-_SIMPLE = frozenset((int, float, str, bool, type(None)))
+_SIMPLE = frozenset((int, float, str, bytes, bool, type(None)))
+_CONTAINERS = (list, tuple, dict)
 
 
 def _dump(value: Any, buffers: Optional[list[pickle.PickleBuffer]]) -> bytes:
     kind = type(value)
-    if kind in _SIMPLE:
-        return pickle.dumps(value, 5)
     # The C pickler is several times faster; what it refuses, or would pickle by a
     # name that workers do not have, is cloudpickle's.
-    if kind in (list, tuple, dict) and not _reducers and _plain(value, 0):
+    if kind in _SIMPLE or (kind in _CONTAINERS and not _reducers and _plain(value, 0)):
         return pickle.dumps(value, 5)
     out = io.BytesIO()
     callback = None if buffers is None else lambda b: _take(b, buffers)
@@ -117,7 +116,7 @@ def _plain(value: Any, depth: int) -> bool:
     items = [*value.keys(), *value.values()] if type(value) is dict else value
     for item in items:
         kind = type(item)
-        if kind not in _SIMPLE and not (kind in (list, tuple, dict) and _plain(item, depth + 1)):
+        if kind not in _SIMPLE and not (kind in _CONTAINERS and _plain(item, depth + 1)):
             return False
     return True
 
@@ -142,11 +141,11 @@ def dumps(value: Any) -> bytes:
 def encode(value: Any) -> Encoded:
     """Pickles a value. Raises what its pickling raises, with a hint what could not be."""
     kind = type(value)
-    if kind in _SIMPLE:
-        data = pickle.dumps(value, 5)
-        return Encoded(PICKLE, len(data), [(0, data)], b"")
     if kind is bytes and len(value) >= 1024:
         return Encoded(RAW, len(value), [(0, value)], b"")
+    if kind in _SIMPLE or (kind in _CONTAINERS and not _reducers and _plain(value, 0)):
+        data = pickle.dumps(value, 5)
+        return Encoded(PICKLE, len(data), [(0, data)], b"")
     if kind is Portable:
         from weft import _portable
 

@@ -18,16 +18,33 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional
 
-from weft import _environment, _errors, _portable, _state, _values
+from weft import _environment, _errors, _frames, _portable, _state, _values
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Retrying, Slot, is_async
 from weft._session import Session, shield
 from weft._title import Title
 
+_RESULT = pb.KIND_RESULT
+
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
+
+
+class Description:
+    """A Template, with what each of its calls needs as plain attributes."""
+
+    __slots__ = ("code", "function", "kind", "message", "plain", "portable", "stream", "window_bytes", "window_items")
+
+    def __init__(self, t: Any) -> None:
+        self.message = t
+        self.code, self.function, self.kind, self.portable, self.stream = t.code, t.function, t.kind, t.portable, t.stream
+        self.window_items, self.window_bytes = t.window_items, t.window_bytes
+        self.plain = t.kind != CREATE and t.returns == 1 and not t.stream and not t.portable  # one pickled result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.message, name)
 
 
 class Job:
@@ -50,7 +67,7 @@ class Job:
         "thread",
     )
 
-    def __init__(self, m: Any, template: Any) -> None:
+    def __init__(self, m: Any, template: Description) -> None:
         self.execute = m
         self.template = template
         self.task: bytes = m.task
@@ -109,7 +126,7 @@ class Worker:
     def __init__(self) -> None:
         self.session: Session = None  # type: ignore[assignment]
         self.jobs: deque[Job] = deque()
-        self.templates: dict[int, Any] = {}
+        self.templates: dict[int, Description] = {}
         self.functions: dict[bytes, Any] = {}
         self.actor: Optional[Actor] = None
         self.running: dict[bytes, Job] = {}
@@ -152,7 +169,7 @@ class Worker:
     def execute(self, m: Any) -> None:
         """Takes an Execute; called by the thread that leads."""
         if m.HasField("template"):
-            self.templates[m.template_id] = m.template
+            self.templates[m.template_id] = Description(m.template)
         self.jobs.append(Job(m, self.templates[m.template_id]))
 
     def _dispatch(self, job: Job) -> None:
@@ -314,7 +331,18 @@ class Worker:
     # Answers.
 
     def _answer(self, job: Job, value: Any = None, *, error: Optional[BaseException] = None, items: int = 0, exits: bool = False) -> None:
-        m = pb.Result(task=job.task, attempt=job.attempt, lease=job.lease, ran=time.perf_counter_ns() - job.begun_at, items=items, exits=exits)
+        ran = time.perf_counter_ns() - job.begun_at
+        if error is None and not exits and job.template.plain:
+            try:
+                encoded = _values.encode(value)
+            except BaseException as e:
+                error = e
+            else:
+                if encoded.size <= self.session.inline_limit:
+                    whole = _frames.value(encoded.tag, encoded.data(), encoded.refs)
+                    self._send_result(job, _frames.result(job.task, job.attempt, job.lease, whole, ran))
+                    return
+        m = pb.Result(task=job.task, attempt=job.attempt, lease=job.lease, ran=ran, items=items, exits=exits)
         if error is None and not exits and not job.template.stream:
             try:
                 self._fill(job, m, value)
@@ -324,14 +352,18 @@ class Worker:
         if error is not None:
             m.error.CopyFrom(self._envelope(job, error))
             m.final = self._final(job, error)
+        self._send_result(job, m.SerializeToString())
+
+    def _send_result(self, job: Job, body: bytes) -> None:
         with shield, self.lock:
             self.running.pop(job.task, None)
             last = not self.jobs
-        self.session.call.queue(pb.KIND_RESULT, m.SerializeToString())
+        session = self.session
+        session.call.queue(_RESULT, body)
         if last:
-            self.session.flush()
-        else:
-            self.session.poke()
+            session.flush()
+        elif not session._poked:
+            session.poke()
 
     def _final(self, job: Job, error: BaseException) -> bool:
         """Whether the error is none of those that the options have retried."""

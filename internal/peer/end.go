@@ -111,15 +111,17 @@ func (e *end) carries(stream uint64) bool { return e.phase == open && stream == 
 func (e *end) unsent() bool { return e.sent < len(e.queue) }
 
 // take returns what is to be sent next: an acknowledgement, and messages of up
-// to limit bytes, or one.
-func (e *end) take(limit int) batch {
+// to limit bytes, or one. The list of them is into's memory, for the queue changes
+// while they are encoded.
+func (e *end) take(limit int, into [][]byte) batch {
 	b := batch{first: e.first + uint64(e.sent), next: e.next}
 	from, size := e.sent, 0
 	for e.sent < len(e.queue) && (e.sent == from || size+len(e.queue[e.sent]) <= limit) {
 		size += len(e.queue[e.sent])
 		e.sent++
 	}
-	b.messages = e.queue[from:e.sent:e.sent]
+	b.messages = into[:0]
+	b.messages = append(b.messages, e.queue[from:e.sent]...)
 	e.owed = 0
 	return b
 }

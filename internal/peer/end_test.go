@@ -81,7 +81,7 @@ func (w *world) step(t *rapid.T, c *call) {
 // carry lets end i send on the call, or the other receive.
 func (w *world) carry(t *rapid.T, c *call, i int) {
 	if e := &w.ends[i]; rapid.Bool().Draw(t, "send") && e.carries(c.stream) {
-		c.pipe[i] = append(c.pipe[i], e.take(rapid.IntRange(1, 40).Draw(t, "limit")))
+		c.pipe[i] = append(c.pipe[i], e.take(rapid.IntRange(1, 40).Draw(t, "limit"), nil))
 		return
 	}
 	o := 1 - i

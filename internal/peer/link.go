@@ -200,7 +200,7 @@ func (l *link) carry(ctx context.Context, cancel context.CancelCauseFunc, s stre
 func (l *link) write(s stream, n uint64) error {
 	var out peerv1.Batch
 	for {
-		b, ok := l.due(n)
+		b, ok := l.due(n, out.Messages)
 		if !ok {
 			break
 		}
@@ -216,14 +216,14 @@ func (l *link) write(s stream, n uint64) error {
 }
 
 // due waits for something to send on stream n. It reports false when the stream
-// is to be closed or does not count any more.
-func (l *link) due(n uint64) (batch, bool) {
+// is to be closed or does not count any more. The batch uses into's memory.
+func (l *link) due(n uint64, into [][]byte) (batch, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.end.carries(n) && !l.idle {
 		if l.end.unsent() || l.ackDue {
 			l.ackDue = false
-			return l.end.take(batchBytes), true
+			return l.end.take(batchBytes, into), true
 		}
 		l.changed.Wait()
 	}

@@ -125,12 +125,15 @@ type party struct {
 	done   chan error
 }
 
+// port is where a node listens.
+func port(n byte) string { return strconv.Itoa(int(n)) }
+
 // party starts a node at an address that is its number.
 func (w *wires) party(t *testing.T, n byte, change func(*Config)) *party {
 	t.Helper()
 	p := &party{id: id.Node{n}, got: map[id.Node][]uint64{}, done: make(chan error, 1)}
 	cfg := Config{Self: p.id, dial: w.dial, Receive: p.receive,
-		Address: func(n id.Node) (string, bool) { return strconv.Itoa(int(n[0])), true },
+		Address: func(n id.Node) (string, bool) { return port(n[0]), true },
 		Serve: func(_ context.Context, name string) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(name)), nil
 		},
@@ -144,7 +147,7 @@ func (w *wires) party(t *testing.T, n byte, change func(*Config)) *party {
 		change(&cfg)
 	}
 	p.Peers = New(cfg)
-	q := w.listen(strconv.Itoa(int(n)))
+	q := w.listen(port(n))
 	go func() { p.done <- p.Serve(q) }()
 	t.Cleanup(func() { p.end(t) })
 	return p
@@ -197,6 +200,14 @@ func (p *party) until(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("node %s waits in vain for %s: %d came, events %v", p.id, what, p.came, p.events)
 		}
 	}
+}
+
+// phase is that of the stream to another.
+func (p *party) phase(to *party) phase {
+	l := p.link(to.id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end.phase
 }
 
 func (p *party) has(from *party, n uint64) func() bool {
@@ -283,12 +294,12 @@ func TestIdle(t *testing.T) {
 		b.send(a, 1, 1, 0)
 		time.Sleep(50 * time.Second)
 		synctest.Wait()
-		if l := a.link(b.id); l.end.phase != open {
+		if a.phase(b) != open {
 			t.Error("it was closed early")
 		}
 		time.Sleep(90 * time.Second)
 		synctest.Wait()
-		if l := a.link(b.id); l.end.phase != closed || a.told(Refused, b.id)() {
+		if a.phase(b) != closed || a.told(Refused, b.id)() {
 			t.Error("it is open, or its end was taken for a death")
 		}
 		b.send(a, 2, 2, 0)
@@ -375,7 +386,7 @@ func TestAddressLater(t *testing.T) {
 		w := newWires()
 		known := false
 		a := w.party(t, 1, func(c *Config) {
-			c.Address = func(n id.Node) (string, bool) { return strconv.Itoa(int(n[0])), known }
+			c.Address = func(n id.Node) (string, bool) { return port(n[0]), known }
 		})
 		b := w.party(t, 2, nil)
 		a.send(b, 1, 3, 0)

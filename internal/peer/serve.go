@@ -154,39 +154,45 @@ func (p *Peers) serve(l net.Listener) error {
 }
 
 // sort makes the handshake of a connection and finds out which protocol it is for.
-func (p *Peers) sort(c net.Conn, by *queues) {
-	stop := context.AfterFunc(p.ctx, func() { _ = c.Close() })
+func (p *Peers) sort(raw net.Conn, by *queues) {
+	stop := context.AfterFunc(p.ctx, func() { _ = raw.Close() })
 	defer stop()
-	_ = c.SetDeadline(time.Now().Add(answerTime))
-	if t, ok := c.(*net.TCPConn); ok {
-		if raw, err := t.SyscallConn(); err == nil {
-			_ = watch(raw)
-		}
+	_ = raw.SetDeadline(time.Now().Add(answerTime))
+	if t, ok := raw.(*net.TCPConn); ok {
 		_ = t.SetKeepAliveConfig(keepAlive)
-	}
-	var err error
-	to := by.http
-	if p.cfg.TLS != nil {
-		t := tls.Server(c, p.servedTLS())
-		err = t.HandshakeContext(p.ctx)
-		c = t
-		switch spoken := t.ConnectionState().NegotiatedProtocol; {
-		case spoken == "h2":
-			to = by.grpc
-		case spoken != "" && spoken == p.cfg.GuestProtocol:
-			to, c = by.guests, struct{ net.Conn }{t} // net/http would not speak to a protocol of that name
+		if r, err := t.SyscallConn(); err == nil {
+			_ = watch(r)
 		}
-	} else {
-		var start [len(preface)]byte
-		if _, err = io.ReadFull(c, start[:]); string(start[:]) == preface {
-			to = by.grpc
-		}
-		c = &begun{Conn: c, start: start[:]}
 	}
-	_ = c.SetDeadline(time.Time{})
+	c, to, err := p.understand(raw, by)
+	_ = raw.SetDeadline(time.Time{})
 	if err != nil || !to.put(c) {
-		_ = c.Close()
+		_ = raw.Close()
 	}
+}
+
+// understand returns the connection that a server can use, and whose it is.
+func (p *Peers) understand(raw net.Conn, by *queues) (net.Conn, *queue, error) {
+	if p.cfg.TLS == nil {
+		start := make([]byte, len(preface))
+		to := by.http
+		_, err := io.ReadFull(raw, start)
+		if string(start) == preface {
+			to = by.grpc
+		}
+		return &begun{Conn: raw, start: start}, to, err
+	}
+	t := tls.Server(raw, p.servedTLS())
+	if err := t.HandshakeContext(p.ctx); err != nil {
+		return nil, nil, err
+	}
+	switch spoken := t.ConnectionState().NegotiatedProtocol; {
+	case spoken == "h2":
+		return t, by.grpc, nil
+	case spoken != "" && spoken == p.cfg.GuestProtocol:
+		return struct{ net.Conn }{t}, by.guests, nil // net/http would not speak to a protocol of that name
+	}
+	return t, by.http, nil
 }
 
 // servedTLS wants a certificate of the cluster's CA, but of guests.

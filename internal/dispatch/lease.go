@@ -57,7 +57,7 @@ type leaseTable struct {
 
 func (s *leaseTable) get(n Lease) *lease {
 	i := uint64(n) & (1<<slotBits - 1)
-	if i >= uint64(len(s.at)) || s.at[i].id != n {
+	if n == 0 || i >= uint64(len(s.at)) || s.at[i].id != n { // a free place has number 0
 		return nil
 	}
 	return s.at[i]

@@ -35,6 +35,9 @@ func TestTaskRunsAtOnceAndReusesItsLease(t *testing.T) {
 	if len(d.m.leases.free) != len(d.m.leases.at) {
 		t.Fatal("the lease is still there")
 	}
+	if got := d.m.Next(0, 1, nil); got != nil { // a call of a method has none
+		t.Fatalf("got %v of no lease", got)
+	}
 }
 
 func TestNextOfALease(t *testing.T) {

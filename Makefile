@@ -115,6 +115,10 @@ bench: build ## measure everything beside its limit, into bench/results (COUNT=6
 bench-ray: python .venv-ray/.made ## measure Weft in Python beside Ray, in turn, into bench/results (ROUNDS=3)
 	.venv/bin/python bench/ray/compare.py .venv-ray/bin/python .venv/bin/python $(or $(ROUNDS),3) bench/results/ray.md
 
+.PHONY: bench-cluster
+bench-cluster: python .venv-ray/.made ## the same for two nodes on this machine (ROUNDS=3)
+	.venv/bin/python bench/ray/compare.py .venv-ray/bin/python .venv/bin/python $(or $(ROUNDS),3) bench/results/cluster.md cluster.py
+
 .PHONY: fuzz
 fuzz: ## fuzz every decoder for a while (FUZZTIME=10s each)
 	@grep -rEoH --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's|/[^/]*:func | |' | sort -u | \

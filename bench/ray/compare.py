@@ -1,4 +1,4 @@
-"""Ray and Weft in turn, each in a process of its own: ``compare.py RAY_PYTHON WEFT_PYTHON ROUNDS OUT.md``.
+"""Ray and Weft in turn, each in a process of its own: ``compare.py RAY_PYTHON WEFT_PYTHON ROUNDS OUT.md [WORKLOAD.py]``.
 
 Writes a table of medians and ratios, and beside it (OUT.jsonl) what each round measured.
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 LESS_IS_BETTER = (", s", ", MB")
 
 
-def measure(python, name):
-    here = Path(__file__).parent / "workload.py"
+def measure(python, workload, name):
+    here = Path(__file__).parent / workload
     done = subprocess.run([python, str(here), name], stdout=subprocess.PIPE, text=True, timeout=600)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode != 0 or not lines:
@@ -27,11 +27,12 @@ def measure(python, name):
 
 def main():
     ray, weft, rounds, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
+    workload = sys.argv[5] if len(sys.argv) > 5 else "workload.py"
     got = {"ray": [], "weft": []}
     with open(out.with_suffix(".jsonl"), "w") as raw:
         for i in range(rounds):
             for name, python in (("ray", ray), ("weft", weft)):
-                figures = measure(python, name)
+                figures = measure(python, workload, name)
                 got[name].append(figures)
                 raw.write(json.dumps({"round": i, "name": name, "figures": figures}) + "\n")
                 raw.flush()

@@ -474,6 +474,25 @@ def test_actor_restarts(ray):
         ray.get(Broken.remote().m.remote())
 
 
+def test_async_calls_are_cancelled_at_any_moment(ray):
+    @ray.remote(max_concurrency=5)
+    class Sleeper:
+        async def sleep(self):
+            await asyncio.sleep(1000)
+
+        async def awake(self):
+            return True
+
+    a = Sleeper.remote()
+    refs = [a.sleep.remote() for _ in range(100)]
+    for ref in refs:  # some run, some wait for their turn, some have not come yet
+        ray.cancel(ref)
+    for ref in refs:
+        with pytest.raises(ray.exceptions.TaskCancelledError):
+            ray.get(ref, timeout=60)
+    assert ray.get(a.awake.remote(), timeout=60)
+
+
 def test_async_and_threaded_actors(ray):
     @ray.remote
     class Meeting:

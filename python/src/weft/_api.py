@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import inspect
 import json
+import operator
 import os
 import socket
 import sys
@@ -293,14 +294,19 @@ def _check_wait(refs: Any, num_returns: int, timeout: Optional[float]) -> None:
         raise TypeError(f"wait() expected a list of ObjectRefs or ObjectRefGenerators, got {type(refs)}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
-    if any(not isinstance(r, (ObjectRef, ObjectRefGenerator)) for r in refs):
+    kinds = set(map(type, refs))
+    if not all(issubclass(kind, (ObjectRef, ObjectRefGenerator)) for kind in kinds):
         raise TypeError("wait() expected a list of ObjectRefs or ObjectRefGenerators")
-    if len({r._entry.id if isinstance(r, ObjectRef) else r for r in refs}) != len(refs):
+    whats = map(_entry, refs) if kinds == {ObjectRef} else (r._entry if isinstance(r, ObjectRef) else r for r in refs)
+    if len(set(whats)) != len(refs):
         raise ValueError("Wait requires a list of unique object refs.")
     if num_returns <= 0:
         raise ValueError(f"Invalid number of objects to return {num_returns}.")
     if num_returns > len(refs) > 0:
         raise ValueError("num_returns cannot be greater than the number of objects provided to wait.")
+
+
+_entry = operator.attrgetter("_entry")
 
 
 def _enough(refs: Sequence[Waitable], n: int) -> bool:

@@ -44,6 +44,8 @@ _LINGER_DROPPED = 0.01  # and what was dropped
 
 _VALUE, _EXECUTE, _READY = pb.KIND_VALUE, pb.KIND_EXECUTE, pb.KIND_READY
 
+_HELD = pb.Counts(ids=bytes(20)).SerializeToString()[:-20]  # what comes before an object's id in the Counts of it alone
+
 # States of an Entry.
 UNKNOWN, AWAITED, WATCHED, THERE, HERE = range(5)
 
@@ -250,6 +252,9 @@ class Session:
         """Waits for the side thread, and closes the sockets."""
         if threading.current_thread() is not self._thread:
             self._thread.join()
+        self._poked = self._dropped = True  # nobody pokes any more
+        os.close(self._wake)
+        os.close(self._woken)
         self.call.sock.close()
         self.side.sock.close()
 
@@ -444,8 +449,9 @@ class Session:
             entry = self.entries.get(oid)
             if entry is None:
                 entry = self.entries[oid] = Entry(oid, UNKNOWN, 1)
-                self.call.queue(pb.KIND_HOLD, pb.Counts(ids=oid).SerializeToString())
-                self.poke()
+                self.call.queue(pb.KIND_HOLD, _HELD + oid)
+                if not self._poked:
+                    self.poke()
             entry.count += 1
             return entry
 
@@ -766,15 +772,8 @@ class Session:
         finally:
             for fd in self._fds:
                 os.close(fd)
-            self._close_wake()
             if self.worker is not None:
                 self.worker.on_end()
-
-    def _close_wake(self) -> None:
-        with self._lock:
-            self._poked = self._dropped = True  # nobody pokes any more
-            os.close(self._wake)
-            os.close(self._woken)
 
     def _look_after(self) -> None:
         os.read(self._woken, 64)

@@ -94,6 +94,9 @@ class Actor:
         self.instance: Any = None
         described = job.template.actor
         self.loop: Optional[asyncio.AbstractEventLoop] = None
+        self.arrived: deque[tuple[Job, str]] = deque()  # calls that the loop has not begun
+        self.woken = False  # it will look at them
+        self.flushes = False  # it will write answers
         self.limits: dict[str, Any] = {}
         self.pools: dict[str, ThreadPoolExecutor] = {}
         groups = {"": described.concurrency, **described.groups}
@@ -183,12 +186,19 @@ class Worker:
             self._answer(job, error=error)
             return
         if actor.loop is not None:
-            import asyncio
-
-            with self.lock:
-                job.future = asyncio.run_coroutine_threadsafe(self._run_async(job, actor, group), actor.loop)
+            actor.arrived.append((job, group))
+            if not actor.woken:
+                actor.woken = True
+                actor.loop.call_soon_threadsafe(self._begin_arrived, actor)
         else:
             actor.pools[group].submit(self._run, job)
+
+    def _begin_arrived(self, actor: Actor) -> None:
+        """Begins, on the loop, what has come: one wake-up for all of it."""
+        actor.woken = False
+        while actor.arrived:
+            job, group = actor.arrived.popleft()
+            job.future = actor.loop.create_task(self._run_async(job, actor, group))  # type: ignore[union-attr]
 
     def _group_of(self, job: Job, actor: Actor) -> str:
         table = actor.limits or actor.pools
@@ -237,7 +247,10 @@ class Worker:
         import asyncio
 
         _state.running.set(job)
+        job.started = True
         try:
+            if job.cancelled:
+                raise ex.TaskCancelledError("before it began")
             async with actor.limits[group]:
                 self._begin(job)
                 args, kwargs = self._arguments(job)
@@ -360,10 +373,24 @@ class Worker:
             last = not self.jobs
         session = self.session
         session.call.queue(_RESULT, body)
-        if last:
+        if job.future is not None:
+            self._flush_soon()
+        elif last:
             session.flush()
         elif not session._poked:
             session.poke()
+
+    def _flush_soon(self) -> None:
+        """Writes, when the loop has gone round, the answers of all calls that have ended by then."""
+        actor = self.actor
+        if actor is not None and actor.loop is not None and not actor.flushes:
+            actor.flushes = True
+            actor.loop.call_soon(self._flush_answers, actor)
+
+    def _flush_answers(self, actor: Actor) -> None:
+        actor.flushes = False
+        with contextlib.suppress(Exception):  # the node is gone, and the main thread sees to that
+            self.session.flush()
 
     def _final(self, job: Job, error: BaseException) -> bool:
         """Whether the error is none of those that the options have retried."""
@@ -518,8 +545,8 @@ class Worker:
             waiting = job in self.jobs
             if waiting:
                 self.jobs.remove(job)
-            elif job.future is not None and self.actor is not None and self.actor.loop is not None:
-                job.future.cancel()
+            elif job.template.kind == METHOD and self.actor is not None and self.actor.loop is not None:
+                self.actor.loop.call_soon_threadsafe(_cancel, job)
             elif job.started and job.thread == threading.main_thread().ident and job.template.kind == TASK:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
         if waiting:
@@ -531,6 +558,12 @@ def _end_group() -> None:
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
+
+
+def _cancel(job: Job) -> None:
+    """Cancels a call on its loop. One that has not begun finds out when it does."""
+    if job.started:
+        job.future.cancel()
 
 
 class _Gone(Exception):

@@ -1,6 +1,7 @@
 """Ray and Weft in turn, each in a process of its own: ``compare.py RAY_PYTHON WEFT_PYTHON ROUNDS OUT.md [WORKLOAD.py]``.
 
-Writes a table of medians and ratios, and beside it (OUT.jsonl) what each round measured.
+Adds what each round measured to OUT.jsonl, and writes a table of medians and ratios of all rounds of this commit there. So a few
+rounds can be measured at a time.
 """
 
 from __future__ import annotations
@@ -28,19 +29,22 @@ def measure(python, workload, name):
 def main():
     ray, weft, rounds, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
     workload = sys.argv[5] if len(sys.argv) > 5 else "workload.py"
-    got = {"ray": [], "weft": []}
-    with open(out.with_suffix(".jsonl"), "w") as raw:
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    with open(out.with_suffix(".jsonl"), "a") as raw:
         for i in range(rounds):
             for name, python in (("ray", ray), ("weft", weft)):
                 figures = measure(python, workload, name)
-                got[name].append(figures)
-                raw.write(json.dumps({"round": i, "name": name, "figures": figures}) + "\n")
+                raw.write(json.dumps({"commit": commit, "name": name, "load": os.getloadavg()[0], "figures": figures}) + "\n")
                 raw.flush()
                 print(f"round {i + 1} of {rounds}: {name}", file=sys.stderr)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    got: dict[str, list[dict[str, float]]] = {"ray": [], "weft": []}
+    for line in out.with_suffix(".jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if row["commit"] == commit:
+            got[row["name"]].append(row["figures"])
     lines = [
         f"Ray 2.60.0 and Weft {commit}, Python {sys.version.split()[0]}, {os.cpu_count()} cores, {datetime.date.today()};"
-        f" {rounds} rounds in turn, medians. Above 1× Weft is better.",
+        f" {len(got['weft'])} rounds in turn, medians. Above 1× Weft is better.",
         "",
         "| what | Ray | Weft | |",
         "|---|---|---|---|",

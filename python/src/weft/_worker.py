@@ -26,6 +26,7 @@ from weft._session import Session, shield
 from weft._title import Title
 
 _RESULT = pb.KIND_RESULT
+_INTERRUPTED = 1000  # notes of cancelled attempts that are kept
 
 if TYPE_CHECKING:
     import asyncio
@@ -133,6 +134,7 @@ class Worker:
         self.functions: dict[bytes, Any] = {}
         self.actor: Optional[Actor] = None
         self.running: dict[bytes, Job] = {}
+        self.interrupted: dict[bytes, int] = {}  # attempts that were cancelled, and may come yet
         self.lock = threading.RLock()
         self.waiting: dict[bytes, int] = {}
         self.credit = threading.Condition()
@@ -173,7 +175,10 @@ class Worker:
         """Takes an Execute; called by the thread that leads."""
         if m.HasField("template"):
             self.templates[m.template_id] = Description(m.template)
-        self.jobs.append(Job(m, self.templates[m.template_id]))
+        job = Job(m, self.templates[m.template_id])
+        self.jobs.append(job)
+        if self.interrupted.pop(job.task, 0) == job.attempt:  # looked up after the append: see _interrupt
+            job.cancelled = True
 
     def _dispatch(self, job: Job) -> None:
         actor = self.actor
@@ -536,9 +541,14 @@ class Worker:
     def _interrupt(self, m: Any) -> None:
         self.session._read_ready()
         with self.lock:
+            # Another thread may have read it and be about to append it: so first the note, then the look.
+            while len(self.interrupted) >= _INTERRUPTED:
+                del self.interrupted[next(iter(self.interrupted))]
+            self.interrupted[m.task] = m.attempt
             job = self.running.get(m.task) or next((j for j in self.jobs if j.task == m.task), None)
             if job is None or job.attempt != m.attempt:
                 return
+            self.interrupted.pop(m.task, None)
             job.cancelled = True
             with self.credit:
                 self.credit.notify_all()

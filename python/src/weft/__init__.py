@@ -17,6 +17,7 @@ from typing import Any
 
 from weft import exceptions
 from weft._api import (
+    RAY,
     available_resources,
     cancel,
     cluster_resources,
@@ -30,26 +31,28 @@ from weft._api import (
     put,
     remote,
     shutdown,
+    timeline,
     wait,
 )
-from weft._context import get_runtime_context
 from weft._cross import go_actor, go_function, portable
 from weft._ids import ActorClassID, ActorID, ClusterID, FunctionID, JobID, NodeID, ObjectID, PlacementGroupID, TaskID, UniqueID, WorkerID
+from weft._logging import LoggingConfig
 from weft._refs import ObjectRef, ObjectRefGenerator
 from weft._remote import method
+from weft.runtime_context import get_runtime_context
 
-__version__ = "2.60.0"  # of Ray, whose API this is: programs look
+__version__ = RAY
 __commit__ = "weft"
 SCRIPT_MODE, WORKER_MODE = 0, 1
 
 __all__ = [
-    "SCRIPT_MODE", "WORKER_MODE", "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "NodeID", "ObjectID", "ObjectRef",
+    "SCRIPT_MODE", "WORKER_MODE", "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "LoggingConfig", "NodeID", "ObjectID", "ObjectRef",
     "ObjectRefGenerator", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID", "actor", "available_resources", "cancel", "cluster_resources", "dag",
     "exceptions", "exit_actor", "get", "get_actor", "get_runtime_context", "go_actor", "go_function", "init", "is_initialized",
-    "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "util", "wait",
+    "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "timeline", "util", "wait",
 ]  # fmt: skip
 
-_LAZY = ("actor", "remote_function", "dag", "runtime_env", "util", "types", "experimental")
+_LAZY = ("actor", "job_config", "cross_language", "remote_function", "dag", "runtime_env", "util", "types", "experimental")
 
 
 def __getattr__(name: str) -> Any:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import inspect
 import json
 import operator
 import os
+import platform
 import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Union, overload
 
-from weft import _cross, _environment, _state
+from weft import _cross, _environment, _logging, _state
 from weft import exceptions as ex
+from weft._logging import LoggingConfig
 from weft._pb import session_pb2 as pb
 from weft._refs import ObjectRef, ObjectRefGenerator, is_there
 from weft._remote import ActorClass, ActorHandle, RemoteFunction
 from weft._session import HERE, Session, shield
+from weft.job_config import JobConfig
+
+RAY = "2.60.0"
+"""The version of Ray whose API this is: programs look."""
 
 if TYPE_CHECKING:
     from weft._node import Node
@@ -30,11 +37,14 @@ _starting = threading.RLock()
 class Context(dict[str, Any]):
     """What init returns: a mapping of the address, and a context that ends with shutdown()."""
 
+    dashboard_url = ""
+    python_version = platform.python_version()
+    ray_version = RAY
+    ray_commit = "weft"
+
     @property
     def address_info(self) -> dict[str, Any]:
         return dict(self)
-
-    dashboard_url = ""
 
     def disconnect(self) -> None:
         shutdown()
@@ -50,7 +60,8 @@ def init(
     address: Optional[str] = None, *, num_cpus: Optional[float] = None, num_gpus: Optional[float] = None,
     resources: Optional[dict[str, float]] = None, labels: Optional[dict[str, str]] = None, object_store_memory: Optional[int] = None,
     namespace: Optional[str] = None, ignore_reinit_error: bool = False, log_to_driver: bool = True,
-    runtime_env: Optional[Mapping[str, Any]] = None, go_program: Optional[str] = None, **others: Any,
+    runtime_env: Optional[Mapping[str, Any]] = None, go_program: Optional[str] = None, job_config: Optional[JobConfig] = None,
+    logging_config: Union[LoggingConfig, dict[str, Any], None] = None, **others: Any,
 ) -> Context:  # fmt: skip
     """Joins a node, or starts one that ends with this process.
 
@@ -58,7 +69,8 @@ def init(
     what this machine has), ``num_gpus`` GPUs, custom ``resources``, ``labels`` and ``object_store_memory`` bytes of shared memory.
     ``namespace`` is that of named actors; by default the program's own. ``runtime_env`` is what tasks and actors need, unless they say
     otherwise. With ``log_to_driver`` what workers print is printed here. ``go_program`` is the path of the program whose functions and
-    actors go_function and go_actor call; its main begins with weft.Init.
+    actors go_function and go_actor call; its main begins with weft.Init. ``job_config`` has some of these as one object, and
+    ``logging_config`` is what logging prints, here and in workers.
     Raises RuntimeError if init was called already, unless ``ignore_reinit_error``, and ConnectionError if nothing listens there.
     """
     global _node_here
@@ -80,8 +92,9 @@ def init(
         elif any(v is not None for v in given.values()):
             raise ValueError(f"When connecting to an existing node, {', '.join(k for k, v in given.items() if v is not None)} must not be provided.")
         try:
-            session = _state.session = _join(address, namespace or "", _programs(go_program))
-            _environment.of_job(session, runtime_env or {})
+            config = _job_config(job_config, namespace, runtime_env, logging_config)
+            session = _state.session = _join(address, config, _programs(go_program))
+            _environment.of_job(session, config.runtime_env)
         except BaseException:
             shutdown()
             _end_node()
@@ -92,14 +105,28 @@ def init(
 
 
 _IGNORED = {
-    "include_dashboard", "dashboard_host", "dashboard_port", "configure_logging", "logging_level", "logging_format", "logging_config", "local_mode",
-    "job_config", "proxy_server_url", "enable_resource_isolation", "cgroup_path", "system_reserved_cpu", "system_reserved_memory",
+    "include_dashboard", "dashboard_host", "dashboard_port", "configure_logging", "logging_level", "logging_format", "local_mode",
+    "proxy_server_url", "enable_resource_isolation", "cgroup_path", "system_reserved_cpu", "system_reserved_memory",
     "object_spilling_directory",
 }  # fmt: skip
 
 
+def _job_config(given: Optional[JobConfig], namespace: Optional[str], env: Optional[Mapping[str, Any]], logging: Any) -> JobConfig:
+    """What init was given, as one object; arguments of its own go before."""
+    config = copy.copy(given) if given is not None else JobConfig()
+    if env is not None and config.runtime_env:
+        raise ValueError("both runtime_env and job_config.runtime_env are given; give one")
+    config.ray_namespace = namespace or config.ray_namespace
+    config.runtime_env = env or config.runtime_env
+    config.py_logging_config = _logging.of(logging) or config.py_logging_config
+    return config
+
+
 def _context(session: Session) -> Context:
-    return Context(address=session.address, node_id=bytes(session.info.node).hex())
+    return Context(
+        address=session.address, gcs_address=session.address, node_id=bytes(session.info.node).hex(), node_ip_address="127.0.0.1",
+        session_dir=os.path.dirname(session.address), webui_url="",
+    )  # fmt: skip
 
 
 def _flags(cpus: Any, gpus: Any, resources: Any, labels: Any, store: Any) -> list[str]:
@@ -127,21 +154,29 @@ def _programs(go: Optional[str]) -> dict[str, str]:
     return {"go": os.path.abspath(go)}
 
 
-def _join(address: str, namespace: str, programs: dict[str, str]) -> Session:
+def _join(address: str, config: JobConfig, programs: dict[str, str]) -> Session:
     call = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         call.connect(address)
     except OSError as error:
         call.close()
         raise ConnectionError(f"no node at {address}: {error}; `weft start` starts one and prints its address") from None
-    metadata = {"cwd": os.getcwd(), "sys_path": json.dumps([p or os.getcwd() for p in sys.path])}
+    metadata = {"cwd": os.getcwd(), "sys_path": json.dumps([*(p or os.getcwd() for p in sys.path), *config.code_search_path])}
+    if config.py_logging_config is not None:
+        config.py_logging_config._apply()
+        metadata["logging"] = json.dumps(config.py_logging_config.to_dict())
+    if config.default_actor_lifetime == "detached":
+        metadata["detached"] = "1"
     if os.environ.get("WEFT_AS_RAY"):
         metadata["as_ray"] = "1"
     hello = pb.Hello(
-        version=1, role="driver", language="python", pid=os.getpid(), name=os.path.basename(sys.argv[0]) or "python", namespace=namespace,
+        version=1, role="driver", language="python", pid=os.getpid(), name=os.path.basename(sys.argv[0]) or "python",
+        namespace=config.ray_namespace or "",
         entrypoint=sys.executable, metadata=metadata, programs=programs,
     )  # fmt: skip
-    return Session(call, None, hello, address)
+    session = Session(call, None, hello, address)
+    session.detached = config.default_actor_lifetime == "detached"
+    return session
 
 
 def _print_log(m: Any) -> None:
@@ -368,6 +403,21 @@ def cluster_resources() -> dict[str, float]:
 def available_resources() -> dict[str, float]:
     """What is free now, by resource; those without any are left out."""
     return {k: v for k, v in _resources()["free"].items() if v > 0}
+
+
+def timeline(filename: Optional[str] = None) -> Optional[list[dict[str, Any]]]:
+    """What the node's tasks did when, as events of Chrome's trace format; with a file's name they are written there.
+
+    Raises RuntimeError if init was not called.
+    """
+    if not is_initialized():
+        raise RuntimeError("weft.init has not been called: there is no timeline")
+    events = json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="timeline")).json)["traceEvents"]
+    if filename is None:
+        return list(events)
+    with open(filename, "w") as f:
+        json.dump(events, f)
+    return None
 
 
 def nodes() -> list[dict[str, Any]]:

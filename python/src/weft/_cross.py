@@ -123,7 +123,7 @@ class GoActorClass:
             "actor", options, kind=CREATE, language="go", isolated=options.get("isolated", False), function=self._name, name=self._name, returns=1,
             runtime_env=_environment.text(session, options.get("runtime_env")),
         )  # fmt: skip
-        describe_actor(t.actor, options, self._name, options.get("max_concurrency") or 1)
+        describe_actor(session, t.actor, options, self._name, options.get("max_concurrency") or 1)
         packed, _keep = pack(session, args, kwargs)
         return new_handle(session, prefix(session.template(t), False), packed, self.handle, options.get("name") is not None)
 

@@ -105,6 +105,11 @@ def adopt(session: Session) -> None:
     """Makes a worker's process find modules and files where its driver does, and before that what its environment adds."""
     metadata = session.info.metadata
     session.runtime_env = json.loads(metadata.get("runtime_env", "{}"))
+    session.detached = "detached" in metadata
+    if "logging" in metadata:
+        from weft._logging import LoggingConfig
+
+        LoggingConfig.from_dict(json.loads(metadata["logging"]))._apply()
     folder = metadata.get("working_dir")
     added = [p for p in (folder, *metadata.get("py_path", "").split(os.pathsep)) if p]
     if added:

@@ -357,16 +357,17 @@ class ActorClass:
             "actor", options, kind=CREATE, function=f"{cls.__module__}.{cls.__qualname__}", name=f"{cls.__name__}.__init__", code=self._code[1],  # type: ignore[index]
             returns=1, runtime_env=_environment.text(session, options.get("runtime_env")),
         )  # fmt: skip
-        describe_actor(t.actor, options, cls.__name__, options.get("max_concurrency") or (1000 if is_async(cls) else 1))
+        describe_actor(session, t.actor, options, cls.__name__, options.get("max_concurrency") or (1000 if is_async(cls) else 1))
         t.actor.meta = info.dumps()
         return t
 
 
-def describe_actor(a: Any, options: dict[str, Any], cls: str, concurrency: int) -> None:
+def describe_actor(session: Session, a: Any, options: dict[str, Any], cls: str, concurrency: int) -> None:
     """Fills an ActorTemplate."""
     setattr(a, "class", cls)
     a.name, a.namespace = options.get("name") or "", options.get("namespace") or ""
-    a.detached = options.get("lifetime") == "detached"
+    lifetime = options.get("lifetime")
+    a.detached = session.detached if lifetime is None else lifetime == "detached"
     a.get_if_exists = bool(options.get("get_if_exists"))
     a.max_restarts, a.max_task_retries = options.get("max_restarts") or 0, options.get("max_task_retries") or 0
     a.concurrency = concurrency

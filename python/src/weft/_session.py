@@ -157,6 +157,7 @@ class Session:
         self.streams: dict[bytes, Any] = {}
         self.slabs = Slabs()
         self.runtime_env: dict[str, Any] = {}  # of its tasks, unless they say otherwise
+        self.detached = False  # whether its actors are, unless they say otherwise
         self.worker = worker  # what takes Execute and its like
         if worker is not None:
             worker.session = self

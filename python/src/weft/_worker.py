@@ -90,6 +90,8 @@ class Actor:
 
     def __init__(self, job: Job, cls: type) -> None:
         self.id = job.actor
+        self.name: str = job.template.actor.name
+        self.retries: int = job.template.actor.max_task_retries
         self.incarnation = job.incarnation
         self.cls = cls
         self.instance: Any = None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any, Optional
 
 from weft import _environment, _state
+from weft._ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
+from weft._pb import session_pb2 as pb
+from weft._remote import ActorHandle, HandleInfo, method_table
 
 if TYPE_CHECKING:
     from weft.runtime_env import RuntimeEnv
@@ -40,8 +44,9 @@ class RuntimeContext:
         return None if job is None else job.template.function
 
     def get_actor_name(self) -> Optional[str]:
-        job = _state.running.get()
-        return None if job is None or not job.actor else job.template.actor.name
+        """The name under which get_actor finds this actor, "" if none; None outside of actors."""
+        actor = _actor()
+        return None if actor is None else actor.name
 
     def get_placement_group_id(self) -> Optional[str]:
         job = _state.running.get()
@@ -76,6 +81,65 @@ class RuntimeContext:
         return RuntimeEnv.deserialize(self.get_runtime_env_string())
 
     @property
+    def current_actor(self) -> ActorHandle:
+        """A handle of the actor that asks. Raises RuntimeError outside of actors."""
+        actor = _actor()
+        if actor is None:
+            raise RuntimeError("This method is only available in an actor.")
+        info = HandleInfo(actor.cls.__name__, method_table(actor.cls), actor.retries)
+        return ActorHandle(_state.current(), actor.id, info, 0)
+
+    @property
+    def gcs_address(self) -> str:
+        """The address that init takes."""
+        return _state.current().address
+
+    def get_node_labels(self) -> dict[str, str]:
+        """The labels of this node."""
+        own = self.get_node_id()
+        found = json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="nodes", id=b"{}")).json)["rows"]
+        labels = next((row.get("labels") or {} for row in found if row["id"] == own), {})
+        return {**labels, "ray.io/node-id": own}
+
+    def get_temp_dir(self) -> str:
+        """The folder of the node."""
+        return os.path.dirname(self.gcs_address)
+
+    def get_session_name(self) -> str:
+        """A name for what the node has run since it started."""
+        return f"session_{self.get_node_id()}"
+
+    # Older forms.
+
+    def get(self) -> dict[str, Any]:
+        """The ids that there are, as objects."""
+        ids = {"job_id": self.job_id, "node_id": self.node_id, "namespace": self.namespace, "task_id": self.task_id, "actor_id": self.actor_id}
+        return {k: v for k, v in ids.items() if v is not None}
+
+    @property
+    def job_id(self) -> JobID:
+        return JobID.from_hex(self.get_job_id())
+
+    @property
+    def node_id(self) -> NodeID:
+        return NodeID.from_hex(self.get_node_id())
+
+    @property
+    def task_id(self) -> Optional[TaskID]:
+        text = self.get_task_id()
+        return None if text is None else TaskID.from_hex(text)
+
+    @property
+    def actor_id(self) -> Optional[ActorID]:
+        text = self.get_actor_id()
+        return None if text is None else ActorID.from_hex(text)
+
+    @property
+    def current_placement_group_id(self) -> PlacementGroupID:
+        text = self.get_placement_group_id()
+        return PlacementGroupID.nil() if text is None else PlacementGroupID.from_hex(text)
+
+    @property
     def worker(self) -> Any:
         return self
 
@@ -90,6 +154,12 @@ class RuntimeContext:
 
     def get_pid(self) -> int:
         return os.getpid()
+
+
+def _actor() -> Any:
+    """The _worker.Actor that asks."""
+    job = _state.running.get()
+    return _state.current().worker.actor if job is not None and job.actor else None
 
 
 def get_runtime_context() -> RuntimeContext:

@@ -277,6 +277,9 @@ func (r *pinnedReader) Read(buf []byte) (int, error) {
 	return c, nil
 }
 
+// Bytes is what is not yet read, until the reader is closed.
+func (r *pinnedReader) Bytes() []byte { return r.data }
+
 func (r *pinnedReader) Close() error {
 	r.n.store.Unpin(0, r.o, 1)
 	r.data = nil

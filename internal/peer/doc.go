@@ -26,6 +26,14 @@
 // Send does not wait. What is not acknowledged is in memory and counted
 // (Unacknowledged); it is bounded by the credit with which work is admitted.
 //
+// # Pulls
+//
+// What is large and in memory travels in chunks, each a request for a range with a
+// checksum, a few at a time, from any node that has it, and straight into the
+// memory of who reads. A chunk that is corrupt, or whose connection broke, is asked
+// for again: at the following source if there are several, else at the same one.
+// Everything else travels in one answer, whole or not without an error.
+//
 // # Silence
 //
 // The kernel watches connections: one whose other machine has gone silent is cut

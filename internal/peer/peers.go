@@ -41,7 +41,9 @@ type Config struct {
 	// Receive takes a message in, which it may keep. It must not wait. An error
 	// is reported (Broken); the message counts as received.
 	Receive func(from id.Node, message []byte) error
-	// Serve opens what another node pulls from this one.
+	// Serve opens what another node pulls from this one. A source with a method
+	// Bytes() []byte is pulled in chunks: opened for each, and its bytes must
+	// stay until it is closed.
 	Serve func(ctx context.Context, name string) (io.ReadCloser, error)
 	// Event is told what happens to links; it may call Forget but not Close.
 	// Events of one node come in order. Nil for nobody.

@@ -26,11 +26,13 @@ type wires struct {
 	ports map[string]*bufconn.Listener
 	conns []*cable
 	cut   func() int // after how many bytes a connection breaks; 0 never
+	flip  int        // after how many bytes that come one is changed; 0 never
 }
 
 // cable is one end of a connection.
 type cable struct {
 	net.Conn
+	w    *wires
 	left int // bytes until it breaks
 	mu   sync.Mutex
 	hold chan struct{} // while not nil nothing passes
@@ -56,7 +58,7 @@ func (w *wires) dial(ctx context.Context, to string) (net.Conn, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	here := &cable{Conn: c}
+	here := &cable{Conn: c, w: w}
 	if w.cut != nil {
 		here.left = w.cut()
 	}
@@ -75,7 +77,19 @@ func (c *cable) Read(b []byte) (int, error) {
 	c.wait()
 	n, err := c.Conn.Read(b)
 	c.wait()
+	c.w.change(b[:n])
 	return n, err
+}
+
+// change changes a byte that has come, if it is the one.
+func (w *wires) change(b []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.flip > 0 && w.flip <= len(b) {
+		b[w.flip-1]++
+		w.flip = 0
+	}
+	w.flip = max(0, w.flip-len(b))
 }
 
 func (c *cable) Write(b []byte) (int, error) {

@@ -3,17 +3,23 @@ package peer
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/weftrun/weft/internal/id"
 )
 
-// pullPath is where what is pulled lies, by its name.
-const pullPath = "/v1/pull/"
+const (
+	pullPath       = "/v1/pull/" // and the name
+	checksumHeader = "Weft-Crc32c"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (p *Peers) newHTTP() *http.Server {
 	mux := http.NewServeMux()
@@ -42,26 +48,9 @@ func (p *Peers) newTransport() *http.Transport {
 	}
 }
 
-// Pull reads what another node serves by a name. The reader must be closed; it
-// ends with an error if ctx does.
-func (p *Peers) Pull(ctx context.Context, from id.Node, name string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+from.String()+pullPath+name, http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	res, err := p.pulls.RoundTrip(req)
-	if err != nil {
-		return nil, fmt.Errorf("pull %s of node %s: %w", name, from, err)
-	}
-	if res.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		_ = res.Body.Close()
-		return nil, fmt.Errorf("pull %s of node %s: %s: %s", name, from, res.Status, strings.TrimSpace(string(why)))
-	}
-	return res.Body, nil
-}
-
-// servePull answers one pull.
+// servePull answers one pull: of a range, with its checksum, if the bytes are in
+// memory and one is asked for, or of everything. It writes from the mapping, which
+// the open source pins; sendfile would send what a page holds later.
 func (p *Peers) servePull(w http.ResponseWriter, r *http.Request) {
 	if !p.enter() {
 		return
@@ -79,7 +68,31 @@ func (p *Peers) servePull(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = src.Close() }()
-	if _, err := io.Copy(w, src); err != nil {
+	if m, ok := src.(interface{ Bytes() []byte }); ok && r.Header.Get("Range") != "" {
+		serveRange(w, r.Header.Get("Range"), m.Bytes())
+	} else if _, err := io.Copy(w, src); err != nil {
 		panic(http.ErrAbortHandler) // the other side must not take it for complete
 	}
+}
+
+// serveRange answers with part of data. A range goes no further than data does.
+func serveRange(w http.ResponseWriter, asked string, data []byte) {
+	var first, last int64
+	if n, err := fmt.Sscanf(asked, "bytes=%d-%d", &first, &last); n != 2 || err != nil || first < 0 || first > last || first > int64(len(data)) {
+		http.Error(w, "no such range: "+asked, http.StatusRequestedRangeNotSatisfiable)
+		return
+	}
+	part := data[first:min(last+1, int64(len(data)))]
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.Itoa(len(part)))
+	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, first+int64(len(part))-1, len(data)))
+	h.Set(checksumHeader, checksum(part))
+	w.WriteHeader(http.StatusPartialContent)
+	_, _ = w.Write(part)
+}
+
+// checksum is the CRC32C of data, in hex.
+func checksum(data []byte) string {
+	return strconv.FormatUint(uint64(crc32.Checksum(data, castagnoli)), 16)
 }

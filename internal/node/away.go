@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 // away is an object that is ready and whose bytes are at another node.
 type away struct {
 	node    id.Node
+	lost    bool // it was not there when it was described: its owner is to say where it is
 	pulling bool
 	waiting []func(here bool) // to be called, with the lock, when it is here or cannot be had
 }
@@ -79,7 +81,7 @@ func (n *Node) learn(r *nodev1.Return) (ret own.Return, res client.Result, err e
 	}
 	e.res, e.size, e.tag, e.refs = res, ret.Size, v.Tag, v.Refs
 	if ret.Where == own.AtNode && ret.Node != n.id {
-		n.away[ret.Object] = &away{node: ret.Node}
+		n.away[ret.Object] = &away{node: ret.Node, lost: r.Value == nil}
 	}
 	return ret, res, nil
 }
@@ -96,13 +98,18 @@ func (n *Node) bring(o id.Object, job id.Job, then func(here bool)) {
 	size, from := n.objects[o].size, a.node
 	n.later(func() {
 		n.spawnHere(func() {
-			err := n.pull(o, from, size, job)
+			err := errLost
+			if !a.lost {
+				err = n.pull(o, from, size, job)
+			}
 			n.lock()
 			n.pulled(o, a, err)
 			n.unlock()
 		})
 	})
 }
+
+var errLost = errors.New("it was lost before it was sent")
 
 // pull copies an object from another node's store into this one's.
 func (n *Node) pull(o id.Object, from id.Node, size int64, job id.Job) error {
@@ -123,7 +130,11 @@ func (n *Node) copyFrom(from id.Node, name string, buf []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.ReadFull(r, buf)
+	if _, err = io.ReadFull(r, buf); err == nil {
+		if extra, _ := r.Read(make([]byte, 1)); extra > 0 {
+			err = fmt.Errorf("%s is larger than the %d bytes that it was said to have", name, len(buf))
+		}
+	}
 	return errors.Join(err, r.Close())
 }
 
@@ -140,6 +151,8 @@ func (n *Node) pulled(o id.Object, a *away, err error) {
 		n.stepOwn(&own.Event{Kind: own.CopyAdded, Object: o, Node: n.id})
 	case err == nil:
 		n.later(func() { n.store.Free(o) })
+	case wanted && a.lost:
+		e.ready = false
 	case wanted:
 		e.ready = false // until its owner says where else it is
 		n.stepOwn(&own.Event{Kind: own.CopyLost, Object: o, Node: a.node})

@@ -74,7 +74,7 @@ func (n *Node) pushArg(p *peer, a *arg) *nodev1.Arg {
 		n.sendRef(p, o)
 		r, ok := n.describeObject(o)
 		if !ok { // it was lost since the task became runnable
-			r = &nodev1.Return{Object: o[:], Node: n.id[:]}
+			r = lostReturn(o, n.id)
 		}
 		n.sendRefs(p, r)
 		m.Objects = append(m.Objects, r)
@@ -86,6 +86,12 @@ func (n *Node) pushArg(p *peer, a *arg) *nodev1.Arg {
 		}
 	}
 	return m
+}
+
+// lostReturn describes an object that was at a node and is not known here any
+// more: without a value.
+func lostReturn(o id.Object, at id.Node) *nodev1.Return {
+	return &nodev1.Return{Object: o[:], Node: at[:]}
 }
 
 // sendRef registers p as a holder of a reference that is about to go there.
@@ -120,7 +126,7 @@ func (n *Node) sendOwn(e *own.Effect) {
 	if g.Kind == own.Resolved && g.Gone == own.Present {
 		r, ok := n.describeObject(o)
 		if !ok {
-			r = &nodev1.Return{Object: o[:], Node: g.Return.Node[:]}
+			r = lostReturn(o, g.Return.Node)
 		}
 		m.Return = r
 	}

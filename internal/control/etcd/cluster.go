@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/weftrun/weft/internal/control"
 )
 
 // dialTimeout bounds the making of a connection.
@@ -82,14 +84,20 @@ func (s *Store) Remove(ctx context.Context, id uint64) error {
 	return nil
 }
 
+// removalTime is how long a server may take to end once it is out.
+const removalTime = 5 * time.Second
+
 // Leave takes this member out of its cluster, stops it and deletes its data.
 func (m *Member) Leave(ctx context.Context) error {
 	s := m.Store()
 	err := s.Remove(ctx, m.ID())
-	select {
-	case <-m.etcd.Server.StopNotify(): // a server that learns of its removal ends, maybe before it can answer
-		err = nil
-	default:
+	if errors.Is(err, control.ErrUnavailable) {
+		select { // a server that learns of its removal ends, maybe before it can answer
+		case <-m.etcd.Server.StopNotify():
+			err = nil
+		case <-time.After(removalTime):
+		case <-ctx.Done():
+		}
 	}
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err

@@ -896,10 +896,11 @@ func (x *Own) GetReturn() *Return {
 
 // Return is a value that a task made: inline, an error, or at a node.
 type Return struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Object        []byte                 `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
-	Value         *v1.Value              `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // with refs, and without data if it is at a node
-	Node          []byte                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`   // whose store has it; empty: inline, or the error
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object []byte                 `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// With refs, and without data if it is at a node; none at all: it has been lost.
+	Value         *v1.Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Node          []byte    `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // whose store has it; empty: inline, or the error
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

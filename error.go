@@ -39,6 +39,7 @@ const (
 	Encode            = wire.Encode            // a value cannot be encoded or read
 	Closed            = wire.Closed            // Shutdown was called, or the node is gone
 	Protocol          = wire.Protocol          // the other end broke the session protocol
+	Unauthenticated   = wire.Unauthenticated   // no or a wrong token, or one that does not allow that
 	Invalid           = wire.Invalid           // an argument is wrong
 	PendingCallsLimit = wire.PendingCallsLimit // MaxPending is reached
 )

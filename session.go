@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftrun/weft/internal/client"
 	"github.com/weftrun/weft/internal/node"
+	"github.com/weftrun/weft/internal/remote"
 	"github.com/weftrun/weft/internal/resource"
 	"github.com/weftrun/weft/internal/wire"
 )
@@ -16,11 +17,12 @@ import (
 // AddressEnv names the environment variable that Init reads for an address.
 const AddressEnv = "WEFT_ADDRESS"
 
-// Session is a program's connection to a node: one inside the program, or one
-// that runs on this machine.
+// Session is a program's connection to a node: one inside the program, one that
+// runs on this machine, or one of a cluster that this machine is not part of.
 type Session struct {
-	sess client.Session
-	node *node.Node // embedded, else nil
+	sess  client.Session
+	node  *node.Node    // embedded, else nil
+	proxy *remote.Proxy // of a node elsewhere, else nil
 }
 
 // current is the session that contexts without one of their own use.
@@ -34,9 +36,12 @@ type initOptions struct {
 	cfg     node.Config
 }
 
-// Address makes Init join the node that serves at the given socket path, as
-// `weft start` prints it, instead of starting one.
-func Address(path string) InitOption { return func(o *initOptions) { o.address = path } }
+// Address makes Init join a node instead of starting one: that which serves at
+// the given socket path, as `weft start` prints it, or the head of a cluster at
+// weft://HOST:PORT, with a token from `weft token create --role submit` in
+// WEFT_TOKEN, or before HOST and an @. A connection to a cluster may be cut for
+// 30 seconds at a time. Then what the program has submitted runs on.
+func Address(a string) InitOption { return func(o *initOptions) { o.address = a } }
 
 // Resources says what an embedded node has: CPU, GPU, memory in bytes, and
 // custom resources. What is absent is detected.
@@ -101,6 +106,9 @@ func Init(ctx context.Context, opts ...InitOption) (*Session, error) {
 }
 
 func open(ctx context.Context, o *initOptions) (*Session, error) {
+	if remote.IsAddress(o.address) {
+		return openRemote(ctx, o)
+	}
 	if o.address != "" {
 		sess, err := client.Dial(ctx, o.address, client.Options{Namespace: o.cfg.Namespace, Python: o.cfg.Python})
 		if err != nil {
@@ -121,6 +129,27 @@ func open(ctx context.Context, o *initOptions) (*Session, error) {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
 	return &Session{sess: sess, node: n}, nil
+}
+
+// openRemote joins a cluster from outside.
+func openRemote(ctx context.Context, o *initOptions) (*Session, error) {
+	target, err := remote.ParseAddress(o.address, os.Getenv(remote.TokenEnv))
+	if err != nil {
+		return nil, err
+	}
+	target.Program = "/proc/self/exe"
+	proxy, call, side, err := remote.Start(target)
+	if err != nil {
+		return nil, err
+	}
+	sess, err := client.Join(ctx, call, side, target.Address, client.Options{Namespace: o.cfg.Namespace, Python: o.cfg.Python})
+	if err != nil {
+		now, cancel := context.WithCancel(ctx)
+		cancel()
+		proxy.Close(now)
+		return nil, err
+	}
+	return &Session{sess: sess, proxy: proxy}, nil
 }
 
 // client is the session under s, if there is one.
@@ -147,6 +176,9 @@ func Shutdown(ctx context.Context) error {
 func (s *Session) Shutdown(ctx context.Context) error {
 	current.CompareAndSwap(s, nil)
 	err := s.sess.Close(ctx)
+	if s.proxy != nil {
+		s.proxy.Close(ctx)
+	}
 	if s.node != nil {
 		if err2 := s.node.Close(ctx); err == nil {
 			err = err2

@@ -19,6 +19,7 @@ import (
 	"github.com/weftrun/weft/internal/head"
 	"github.com/weftrun/weft/internal/identity"
 	"github.com/weftrun/weft/internal/node"
+	"github.com/weftrun/weft/internal/token"
 )
 
 // headPort is where a head listens unless told otherwise; tokenVariable may
@@ -102,7 +103,7 @@ type member struct {
 	etcd      *etcd.Member
 	authority *identity.Authority
 	store     *etcd.Store
-	token     *identity.Token // that this machine's nodes join with
+	token     *token.Token // that this machine's nodes join with
 
 	invitation string // how others join
 	expelled   chan struct{}

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weftrun/weft/internal/identity"
+	"github.com/weftrun/weft/internal/token"
 )
 
 // tokensPath is the API's for tokens; only the user of a head reaches it.
@@ -92,7 +93,7 @@ func (m *member) welcomeNeighbours(ctx context.Context) error {
 	}
 	path := m.neighbours()
 	if b, err := os.ReadFile(path); err == nil { // of a head that was killed
-		if old, err := identity.ParseToken(string(b)); err == nil {
+		if old, err := token.Parse(string(b)); err == nil {
 			_ = identity.Revoke(ctx, m.store, old.Name())
 		}
 	}

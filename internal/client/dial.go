@@ -2,10 +2,13 @@ package client
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
@@ -65,13 +68,37 @@ func Dial(ctx context.Context, address string, o Options) (Session, error) {
 	if err != nil {
 		return nil, dialError(address, err)
 	}
+	return begin(ctx, call, func() (*wire.Socket, error) { return wire.DialSocket(address, 0) }, address, o)
+}
+
+// Join is Dial over the two lanes given, descriptors that it takes over. What is
+// at their other end is at address.
+func Join(ctx context.Context, call, side int, address string, o Options) (Session, error) {
+	sideLane, err := wire.NewSocket(side, 0)
+	if err != nil {
+		_, _ = unix.Close(call), unix.Close(side)
+		return nil, dialError(address, err)
+	}
+	callLane, err := wire.NewSocket(call, wire.PollFor)
+	if err != nil {
+		_ = unix.Close(call)
+		return nil, dialError(address, errors.Join(err, sideLane.Close()))
+	}
+	s, err := begin(ctx, callLane, func() (*wire.Socket, error) { return sideLane, nil }, address, o)
+	if err != nil {
+		_ = sideLane.Close()
+	}
+	return s, err
+}
+
+func begin(ctx context.Context, call *wire.Socket, side func() (*wire.Socket, error), address string, o Options) (Session, error) {
 	r := newRemote(call)
 	r.info.Address = address
 	stop := context.AfterFunc(ctx, call.Shutdown)
-	err = r.greet(&sessionv1.Hello{Role: wire.RoleDriver, Namespace: o.Namespace,
+	err := r.greet(&sessionv1.Hello{Role: wire.RoleDriver, Namespace: o.Namespace,
 		Programs: map[string]string{wire.Python: PythonPath(o.Python)}, Metadata: PythonMetadata()})
 	if err == nil {
-		r.side, err = wire.DialSocket(address, 0)
+		r.side, err = side()
 	}
 	if err == nil {
 		r.sideUp = newOutbox(r.side, false)

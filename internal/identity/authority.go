@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
@@ -137,13 +136,6 @@ func writePEM(path, kind string, der []byte) error {
 		return fmt.Errorf("identity: %w", err)
 	}
 	return os.Rename(fresh, path)
-}
-
-// fingerprint is of the authority's certificate, as tokens have it.
-func fingerprint(der []byte) (f [fingerprintBytes]byte) {
-	sum := sha256.Sum256(der)
-	copy(f[:], sum[:])
-	return f
 }
 
 // Cluster is the cluster's name.

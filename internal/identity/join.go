@@ -18,6 +18,7 @@ import (
 	"github.com/weftrun/weft/internal/control"
 	peerv1 "github.com/weftrun/weft/internal/gen/peer/v1"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/token"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -60,7 +61,7 @@ func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Desk) admit(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.JoinReply, error) {
-	t, err := ParseToken(req.Token)
+	t, err := token.Parse(req.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +100,8 @@ type Admission struct {
 
 // Join gets a node its credentials from the head at an address. hosts are the
 // names and addresses of a node that is to be a head itself, else nil.
-func Join(ctx context.Context, address, token string, n id.Node, hosts []string) (*Admission, error) {
-	t, err := ParseToken(token)
+func Join(ctx context.Context, address, secret string, n id.Node, hosts []string) (*Admission, error) {
+	t, err := token.Parse(secret)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func Join(ctx context.Context, address, token string, n id.Node, hosts []string)
 	if err != nil {
 		return nil, err
 	}
-	reply, err := post(ctx, address, t, &peerv1.JoinRequest{Token: token, Node: n[:], Key: public, Head: hosts != nil, Hosts: hosts})
+	reply, err := post(ctx, address, t, &peerv1.JoinRequest{Token: secret, Node: n[:], Key: public, Head: hosts != nil, Hosts: hosts})
 	if err != nil {
 		return nil, fmt.Errorf("join the cluster at %s: %w", address, err)
 	}
@@ -132,11 +133,10 @@ func Join(ctx context.Context, address, token string, n id.Node, hosts []string)
 }
 
 // post asks a head, and trusts none but that whose authority the token names.
-func post(ctx context.Context, address string, t *Token, req *peerv1.JoinRequest) (*peerv1.JoinReply, error) {
+func post(ctx context.Context, address string, t *token.Token, req *peerv1.JoinRequest) (*peerv1.JoinReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
-	dialer := &tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{Protocol},
-		InsecureSkipVerify: true, VerifyConnection: t.verify}} //nolint:gosec // verify is stricter
+	dialer := &tls.Dialer{Config: t.TLS(Protocol)}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -176,17 +176,4 @@ func exchange(ctx context.Context, conn io.ReadWriter, body []byte) ([]byte, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	return io.ReadAll(io.LimitReader(res.Body, maxJoin))
-}
-
-// verify accepts a chain to the authority of which t has the fingerprint.
-func (t *Token) verify(s tls.ConnectionState) error {
-	certs := s.PeerCertificates
-	ca := certs[len(certs)-1]
-	if fingerprint(ca.Raw) != t.fingerprint {
-		return errors.New("the head is of another cluster than the token")
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca)
-	_, err := certs[0].Verify(x509.VerifyOptions{Roots: pool})
-	return err
 }

@@ -2,18 +2,15 @@ package identity
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base32"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/weftrun/weft/internal/control"
 	controlv1 "github.com/weftrun/weft/internal/gen/control/v1"
+	"github.com/weftrun/weft/internal/token"
 )
 
 // Errors of tokens, wrapped with which token it is.
@@ -23,24 +20,6 @@ var (
 	ErrNoHead  = errors.New("the token is not for heads; `weft token create --head` makes one that is")
 )
 
-// Sizes of a token's parts, in bytes.
-const (
-	nameBytes        = 6
-	secretBytes      = 16
-	fingerprintBytes = 16
-)
-
-const tokenPrefix = "weft-"
-
-var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
-
-// Token lets a node in.
-type Token struct {
-	name        [nameBytes]byte
-	secret      [secretBytes]byte
-	fingerprint [fingerprintBytes]byte
-}
-
 // TokenOptions say what a token is good for.
 type TokenOptions struct {
 	Life time.Duration // 0: as long as the cluster
@@ -49,11 +28,9 @@ type TokenOptions struct {
 }
 
 // NewToken makes a token and records it.
-func (a *Authority) NewToken(ctx context.Context, s control.Store, o TokenOptions) (*Token, error) {
-	t := &Token{fingerprint: fingerprint(a.cert.Raw)}
-	rand.Read(t.name[:])
-	rand.Read(t.secret[:])
-	sum := sha256.Sum256(t.secret[:])
+func (a *Authority) NewToken(ctx context.Context, s control.Store, o TokenOptions) (*token.Token, error) {
+	t := token.New(a.cert.Raw)
+	sum := sha256.Sum256(t.Secret[:])
 	rec := &controlv1.Token{Hash: sum[:], Head: o.Head, Once: o.Once}
 	if o.Life > 0 {
 		rec.Expires = time.Now().Add(o.Life).Unix()
@@ -66,31 +43,8 @@ func (a *Authority) NewToken(ctx context.Context, s control.Store, o TokenOption
 	return t, err
 }
 
-// Name tells the token from others, and is no secret.
-func (t *Token) Name() string { return hex.EncodeToString(t.name[:]) }
-
-// String is what its holder must know.
-func (t *Token) String() string {
-	all := append(append(t.name[:], t.secret[:]...), t.fingerprint[:]...)
-	return tokenPrefix + strings.ToLower(encoding.EncodeToString(all))
-}
-
-// ParseToken reads a String.
-func ParseToken(s string) (*Token, error) {
-	text, ok := strings.CutPrefix(strings.TrimSpace(s), tokenPrefix)
-	all, err := encoding.DecodeString(strings.ToUpper(text))
-	if !ok || err != nil || len(all) != nameBytes+secretBytes+fingerprintBytes {
-		return nil, errors.New("identity: that is no token: want weft- and 63 letters and digits, as `weft token create` prints it")
-	}
-	t := &Token{}
-	copy(t.name[:], all)
-	copy(t.secret[:], all[nameBytes:])
-	copy(t.fingerprint[:], all[nameBytes+secretBytes:])
-	return t, nil
-}
-
 // redeem checks a token, and uses it up if it is for one use.
-func redeem(ctx context.Context, s control.Store, t *Token, head bool) error {
+func redeem(ctx context.Context, s control.Store, t *token.Token, head bool) error {
 	r, err := s.Get(ctx, control.TokenKey(t.Name()))
 	if errors.Is(err, control.ErrNotFound) {
 		return fmt.Errorf("token %s: %w", t.Name(), ErrNoToken)
@@ -102,7 +56,7 @@ func redeem(ctx context.Context, s control.Store, t *Token, head bool) error {
 	if err := rec.UnmarshalVT(r.Value); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(t.secret[:])
+	sum := sha256.Sum256(t.Secret[:])
 	switch {
 	case subtle.ConstantTimeCompare(sum[:], rec.Hash) != 1:
 		return fmt.Errorf("token %s: %w", t.Name(), ErrNoToken)

@@ -22,9 +22,10 @@ const Layers = `
 	# the object plane
 	id < slab
 	id, spec, evict, slab < store
+	slab, token < remote
 
 	# what crosses a process boundary
-	gen/*, id, resource, spec < wire < peer, session, client, worker
+	gen/*, id, resource, spec < wire < peer, session, client, worker, remote
 
 	# metadata: the interface and its adapters
 	id, spec < control < control/mem, control/etcd, control/controltest
@@ -43,12 +44,12 @@ const Layers = `
 
 	# nodes in a cluster
 	gen/*, coordinate, control, wire < head
-	gen/*, control, wire < identity
-	peer, head, node, identity < cluster
+	gen/*, control, token, wire < identity
+	peer, head, node, identity, remote < cluster
 	event, state, control < cluster
 
 	# programs
-	node < weft < wefttest
+	node, remote < weft < wefttest
 	leak < wefttest
 	node, weft, control/etcd, state/api, identity, cluster < cmd/weft
 

@@ -16,14 +16,14 @@ import (
 // is not there is missed when a worker is to be started.
 func newJob(c *proto.Conn, m *sessionv1.Hello) *job {
 	j := &job{name: strings.Clone(m.Name), metadata: maps.Clone(m.Metadata), started: time.Now()}
+	path := strings.Clone(m.Programs[wire.Go])
 	if m.Language != wire.Python {
 		j.python = strings.Clone(m.Programs[wire.Python])
-		exe, err := c.Executable()
+		exe, err := driverProgram(c, path)
 		j.setProgram(exe, err)
 		return j
 	}
 	j.python = strings.Clone(m.Entrypoint)
-	path := strings.Clone(m.Programs[wire.Go])
 	if path == "" {
 		j.noExe = &wire.Error{Code: wire.SetupFailed, Message: "a Go function, but the driver is a Python program and has named no Go program",
 			Hint: "weft.init(go_program=PATH) names the program that has it"}
@@ -33,6 +33,15 @@ func newJob(c *proto.Conn, m *sessionv1.Hello) *job {
 	exe, err := os.Open(path)
 	j.setProgram(exe, err)
 	return j
+}
+
+// driverProgram opens what a Go driver runs, or the copy at path if that is on
+// another machine.
+func driverProgram(c *proto.Conn, path string) (*os.File, error) {
+	if path != "" {
+		return os.Open(path)
+	}
+	return c.Executable()
 }
 
 // setProgram notes what Go workers are started from, or why there is none.

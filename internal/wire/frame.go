@@ -56,6 +56,15 @@ func AppendFrame(buf []byte, kind sessionv1.Kind, msg Message) []byte {
 	return buf
 }
 
+// AppendBody is AppendFrame for a message that is encoded already.
+func AppendBody(buf []byte, kind sessionv1.Kind, body []byte) []byte {
+	at := len(buf)
+	buf = grow(buf, FrameOverhead)
+	binary.LittleEndian.PutUint32(buf[at:], uint32(1+len(body)))
+	buf[at+headerSize] = byte(kind)
+	return append(buf, body...)
+}
+
 // Fits reports whether msg is small enough for one frame.
 func Fits(msg Message) bool { return 1+msg.SizeVT() <= MaxFrame }
 

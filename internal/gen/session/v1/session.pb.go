@@ -116,6 +116,11 @@ const (
 	// The socket between a node and a zygote, from which workers are forked.
 	Kind_KIND_FORK   Kind = 110 // Fork, with descriptors: call lane, side lane, standard output and error
 	Kind_KIND_FORKED Kind = 111 // Forked: the new process says that it is there, or the zygote why it is not
+	// A driver's machine and a node's, over TLS: see internal/remote.
+	Kind_KIND_OPEN      Kind = 120 // Open: the first frame of a connection
+	Kind_KIND_OPENED    Kind = 121 // Opened, or Goodbye, the answer
+	Kind_KIND_DELIVERED Kind = 122 // Delivered
+	Kind_KIND_CHUNK     Kind = 123 // Chunk
 )
 
 // Enum value maps for Kind.
@@ -176,6 +181,10 @@ var (
 		91:  "KIND_ATTACH",
 		110: "KIND_FORK",
 		111: "KIND_FORKED",
+		120: "KIND_OPEN",
+		121: "KIND_OPENED",
+		122: "KIND_DELIVERED",
+		123: "KIND_CHUNK",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -233,6 +242,10 @@ var (
 		"KIND_ATTACH":      91,
 		"KIND_FORK":        110,
 		"KIND_FORKED":      111,
+		"KIND_OPEN":        120,
+		"KIND_OPENED":      121,
+		"KIND_DELIVERED":   122,
+		"KIND_CHUNK":       123,
 	}
 )
 
@@ -3964,6 +3977,269 @@ func (x *Forked) GetError() *Error {
 	return nil
 }
 
+// Open begins a session over TLS, or goes on with it after a cut: each side then
+// sends again what the other has not received.
+type Open struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`     // who it is
+	Session       []byte                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"` // secret of the session to go on with; empty begins one
+	Call          uint64                 `protobuf:"varint,3,opt,name=call,proto3" json:"call,omitempty"`      // frames received on the call lane, if it goes on
+	Side          uint64                 `protobuf:"varint,4,opt,name=side,proto3" json:"side,omitempty"`
+	Program       []byte                 `protobuf:"bytes,5,opt,name=program,proto3" json:"program,omitempty"` // SHA-256 of what starts workers of compiled languages; empty: there is none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Open) Reset() {
+	*x = Open{}
+	mi := &file_session_v1_session_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Open) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Open) ProtoMessage() {}
+
+func (x *Open) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Open.ProtoReflect.Descriptor instead.
+func (*Open) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Open) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *Open) GetSession() []byte {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *Open) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *Open) GetSide() uint64 {
+	if x != nil {
+		return x.Side
+	}
+	return 0
+}
+
+func (x *Open) GetProgram() []byte {
+	if x != nil {
+		return x.Program
+	}
+	return nil
+}
+
+type Opened struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       []byte                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Call          uint64                 `protobuf:"varint,2,opt,name=call,proto3" json:"call,omitempty"` // frames received
+	Side          uint64                 `protobuf:"varint,3,opt,name=side,proto3" json:"side,omitempty"`
+	Program       bool                   `protobuf:"varint,4,opt,name=program,proto3" json:"program,omitempty"` // it need not be sent: the node has it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Opened) Reset() {
+	*x = Opened{}
+	mi := &file_session_v1_session_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Opened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Opened) ProtoMessage() {}
+
+func (x *Opened) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Opened.ProtoReflect.Descriptor instead.
+func (*Opened) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Opened) GetSession() []byte {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *Opened) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *Opened) GetSide() uint64 {
+	if x != nil {
+		return x.Side
+	}
+	return 0
+}
+
+func (x *Opened) GetProgram() bool {
+	if x != nil {
+		return x.Program
+	}
+	return false
+}
+
+// Delivered says how many frames of each lane have been handed on: they need
+// not be kept to be sent again.
+type Delivered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Call          uint64                 `protobuf:"varint,1,opt,name=call,proto3" json:"call,omitempty"`
+	Side          uint64                 `protobuf:"varint,2,opt,name=side,proto3" json:"side,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivered) Reset() {
+	*x = Delivered{}
+	mi := &file_session_v1_session_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivered) ProtoMessage() {}
+
+func (x *Delivered) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivered.ProtoReflect.Descriptor instead.
+func (*Delivered) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *Delivered) GetCall() uint64 {
+	if x != nil {
+		return x.Call
+	}
+	return 0
+}
+
+func (x *Delivered) GetSide() uint64 {
+	if x != nil {
+		return x.Side
+	}
+	return 0
+}
+
+// Chunk is part of a value: of the one in the next message with a location, or
+// of the one for a reservation that will be sealed. The driver's first chunks
+// without a reservation are its program.
+type Chunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"` // of all
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Reservation   uint64                 `protobuf:"varint,3,opt,name=reservation,proto3" json:"reservation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chunk) Reset() {
+	*x = Chunk{}
+	mi := &file_session_v1_session_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chunk) ProtoMessage() {}
+
+func (x *Chunk) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
+func (*Chunk) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Chunk) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Chunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Chunk) GetReservation() uint64 {
+	if x != nil {
+		return x.Reservation
+	}
+	return 0
+}
+
 var File_session_v1_session_proto protoreflect.FileDescriptor
 
 const file_session_v1_session_proto_rawDesc = "" +
@@ -4288,7 +4564,25 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04Fork\"H\n" +
 	"\x06Forked\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12,\n" +
-	"\x05error\x18\x02 \x01(\v2\x16.weft.session.v1.ErrorR\x05error*\xba\a\n" +
+	"\x05error\x18\x02 \x01(\v2\x16.weft.session.v1.ErrorR\x05error\"x\n" +
+	"\x04Open\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
+	"\asession\x18\x02 \x01(\fR\asession\x12\x12\n" +
+	"\x04call\x18\x03 \x01(\x04R\x04call\x12\x12\n" +
+	"\x04side\x18\x04 \x01(\x04R\x04side\x12\x18\n" +
+	"\aprogram\x18\x05 \x01(\fR\aprogram\"d\n" +
+	"\x06Opened\x12\x18\n" +
+	"\asession\x18\x01 \x01(\fR\asession\x12\x12\n" +
+	"\x04call\x18\x02 \x01(\x04R\x04call\x12\x12\n" +
+	"\x04side\x18\x03 \x01(\x04R\x04side\x12\x18\n" +
+	"\aprogram\x18\x04 \x01(\bR\aprogram\"3\n" +
+	"\tDelivered\x12\x12\n" +
+	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
+	"\x04side\x18\x02 \x01(\x04R\x04side\"Q\n" +
+	"\x05Chunk\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12 \n" +
+	"\vreservation\x18\x03 \x01(\x04R\vreservation*\xfe\a\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -4356,7 +4650,12 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x0fKIND_TAKEN_BACK\x10Z\x12\x0f\n" +
 	"\vKIND_ATTACH\x10[\x12\r\n" +
 	"\tKIND_FORK\x10n\x12\x0f\n" +
-	"\vKIND_FORKED\x10oB;Z9github.com/weftrun/weft/internal/gen/session/v1;sessionv1b\x06proto3"
+	"\vKIND_FORKED\x10o\x12\r\n" +
+	"\tKIND_OPEN\x10x\x12\x0f\n" +
+	"\vKIND_OPENED\x10y\x12\x12\n" +
+	"\x0eKIND_DELIVERED\x10z\x12\x0e\n" +
+	"\n" +
+	"KIND_CHUNK\x10{B;Z9github.com/weftrun/weft/internal/gen/session/v1;sessionv1b\x06proto3"
 
 var (
 	file_session_v1_session_proto_rawDescOnce sync.Once
@@ -4371,7 +4670,7 @@ func file_session_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_session_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_session_v1_session_proto_goTypes = []any{
 	(Kind)(0),             // 0: weft.session.v1.Kind
 	(*Hello)(nil),         // 1: weft.session.v1.Hello
@@ -4425,26 +4724,30 @@ var file_session_v1_session_proto_goTypes = []any{
 	(*FailedCall)(nil),    // 49: weft.session.v1.FailedCall
 	(*Fork)(nil),          // 50: weft.session.v1.Fork
 	(*Forked)(nil),        // 51: weft.session.v1.Forked
-	nil,                   // 52: weft.session.v1.Hello.MetadataEntry
-	nil,                   // 53: weft.session.v1.Hello.ProgramsEntry
-	nil,                   // 54: weft.session.v1.Welcome.MetadataEntry
-	nil,                   // 55: weft.session.v1.Template.ResourcesEntry
-	nil,                   // 56: weft.session.v1.ActorTemplate.GroupsEntry
-	nil,                   // 57: weft.session.v1.Bundle.ResourcesEntry
-	nil,                   // 58: weft.session.v1.FailedCall.MetadataEntry
+	(*Open)(nil),          // 52: weft.session.v1.Open
+	(*Opened)(nil),        // 53: weft.session.v1.Opened
+	(*Delivered)(nil),     // 54: weft.session.v1.Delivered
+	(*Chunk)(nil),         // 55: weft.session.v1.Chunk
+	nil,                   // 56: weft.session.v1.Hello.MetadataEntry
+	nil,                   // 57: weft.session.v1.Hello.ProgramsEntry
+	nil,                   // 58: weft.session.v1.Welcome.MetadataEntry
+	nil,                   // 59: weft.session.v1.Template.ResourcesEntry
+	nil,                   // 60: weft.session.v1.ActorTemplate.GroupsEntry
+	nil,                   // 61: weft.session.v1.Bundle.ResourcesEntry
+	nil,                   // 62: weft.session.v1.FailedCall.MetadataEntry
 }
 var file_session_v1_session_proto_depIdxs = []int32{
-	52, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
-	53, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
-	54, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
+	56, // 0: weft.session.v1.Hello.metadata:type_name -> weft.session.v1.Hello.MetadataEntry
+	57, // 1: weft.session.v1.Hello.programs:type_name -> weft.session.v1.Hello.ProgramsEntry
+	58, // 2: weft.session.v1.Welcome.metadata:type_name -> weft.session.v1.Welcome.MetadataEntry
 	5,  // 3: weft.session.v1.Goodbye.error:type_name -> weft.session.v1.Error
 	6,  // 4: weft.session.v1.Error.cause:type_name -> weft.session.v1.Value
 	7,  // 5: weft.session.v1.Value.at:type_name -> weft.session.v1.Location
 	5,  // 6: weft.session.v1.Value.error:type_name -> weft.session.v1.Error
-	55, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
+	59, // 7: weft.session.v1.Template.resources:type_name -> weft.session.v1.Template.ResourcesEntry
 	10, // 8: weft.session.v1.Template.selector:type_name -> weft.session.v1.Term
 	11, // 9: weft.session.v1.Template.actor:type_name -> weft.session.v1.ActorTemplate
-	56, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
+	60, // 10: weft.session.v1.ActorTemplate.groups:type_name -> weft.session.v1.ActorTemplate.GroupsEntry
 	6,  // 11: weft.session.v1.Arg.value:type_name -> weft.session.v1.Value
 	6,  // 12: weft.session.v1.Arg.values:type_name -> weft.session.v1.Value
 	12, // 13: weft.session.v1.Submit.args:type_name -> weft.session.v1.Arg
@@ -4454,7 +4757,7 @@ var file_session_v1_session_proto_depIdxs = []int32{
 	6,  // 17: weft.session.v1.ObjectValue.value:type_name -> weft.session.v1.Value
 	5,  // 18: weft.session.v1.Found.error:type_name -> weft.session.v1.Error
 	27, // 19: weft.session.v1.Group.bundles:type_name -> weft.session.v1.Bundle
-	57, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
+	61, // 20: weft.session.v1.Bundle.resources:type_name -> weft.session.v1.Bundle.ResourcesEntry
 	10, // 21: weft.session.v1.Bundle.selector:type_name -> weft.session.v1.Term
 	5,  // 22: weft.session.v1.Grouped.error:type_name -> weft.session.v1.Error
 	6,  // 23: weft.session.v1.Item.value:type_name -> weft.session.v1.Value
@@ -4467,7 +4770,7 @@ var file_session_v1_session_proto_depIdxs = []int32{
 	5,  // 30: weft.session.v1.Answer.error:type_name -> weft.session.v1.Error
 	9,  // 31: weft.session.v1.FailedCall.template:type_name -> weft.session.v1.Template
 	12, // 32: weft.session.v1.FailedCall.args:type_name -> weft.session.v1.Arg
-	58, // 33: weft.session.v1.FailedCall.metadata:type_name -> weft.session.v1.FailedCall.MetadataEntry
+	62, // 33: weft.session.v1.FailedCall.metadata:type_name -> weft.session.v1.FailedCall.MetadataEntry
 	5,  // 34: weft.session.v1.Forked.error:type_name -> weft.session.v1.Error
 	35, // [35:35] is the sub-list for method output_type
 	35, // [35:35] is the sub-list for method input_type
@@ -4487,7 +4790,7 @@ func file_session_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_v1_session_proto_rawDesc), len(file_session_v1_session_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   58,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

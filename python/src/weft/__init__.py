@@ -52,7 +52,7 @@ __all__ = [
     "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "timeline", "util", "wait",
 ]  # fmt: skip
 
-_LAZY = ("actor", "job_config", "cross_language", "remote_function", "dag", "runtime_env", "util", "types", "experimental")
+_LAZY = ("actor", "job_config", "remote_function", "dag", "runtime_env", "util", "types", "experimental")
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -260,14 +261,36 @@ func TestKilledNode(t *testing.T) {
 	m.clean(t)
 }
 
+// freeze stops a process and returns when all of its threads stand still.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	tasks := fmt.Sprintf("/proc/%d/task", pid)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		threads, err := os.ReadDir(tasks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(threads, func(e os.DirEntry) bool {
+			stat, err := os.ReadFile(filepath.Join(tasks, e.Name(), "stat"))
+			return err == nil && !strings.Contains(string(stat), ") T ")
+		}) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the process does not stop")
+		}
+	}
+}
+
 // A node that hangs is not waited for: it is killed, if the user says so.
 func TestStopForceKills(t *testing.T) {
 	m := newTerminal(t)
 	m.want(t, "start", "--detach")
 	pid := m.pid()
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, pid)
 	if code, _, errs := m.run("stop", "--now", "--timeout", "100ms"); code != exitFailure || !strings.Contains(errs, "has not ended") || !strings.Contains(errs, "stop --force") {
 		t.Errorf("stop of a hanging node: %d %s", code, errs)
 	}

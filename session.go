@@ -37,10 +37,10 @@ type initOptions struct {
 }
 
 // Address makes Init join a node instead of starting one: that which serves at
-// the given socket path, as `weft start` prints it, or the head of a cluster at
-// weft://HOST:PORT, with a token from `weft token create --role submit` in
-// WEFT_TOKEN, or before HOST and an @. A connection to a cluster may be cut for
-// 30 seconds at a time. Then what the program has submitted runs on.
+// the given socket path, as `weft start` prints it, or a gateway to a cluster at
+// weft://HOST:PORT, which no `weft start` serves yet, with a token in WEFT_TOKEN
+// or before HOST and an @. A connection to a gateway may be cut for 30 seconds
+// at a time. Then what the program has submitted runs on.
 func Address(a string) InitOption { return func(o *initOptions) { o.address = a } }
 
 // Resources says what an embedded node has: CPU, GPU, memory in bytes, and

@@ -153,24 +153,22 @@ func (m *Member) Drain(ctx context.Context) error {
 	return m.node.Drain(ctx)
 }
 
-// Close leaves the cluster and ends the node.
+// Close leaves the cluster and ends the node. First nobody is served any more:
+// what others pull is memory that goes with the node.
 func (m *Member) Close(ctx context.Context) error {
-	var err error
 	if m.started {
 		leaving, cancel := context.WithTimeout(ctx, leaveTime)
 		m.seat.Leave(leaving)
 		cancel()
-	}
-	if m.node != nil {
-		err = m.node.Close(ctx)
-	}
-	if m.started {
 		m.seat.Close()
 	}
 	if m.seat != nil && m.seat.Head != nil {
 		m.seat.Head.Close()
 	}
-	err = errors.Join(err, m.peers.Close())
+	err := m.peers.Close()
+	if m.node != nil {
+		err = errors.Join(err, m.node.Close(ctx))
+	}
 	if m.listener != nil && !m.started {
 		err = errors.Join(err, m.listener.Close())
 	}

@@ -156,6 +156,12 @@ func (n *Node) guestOver(t *task, ev *own.Event) {
 	if ev.Kind == own.Done && m.Error == nil {
 		for i := range t.spec.Returns {
 			r := n.guestReturn(t, uint32(i))
+			if r == nil { // it runs again: no value is not an empty one
+				m.Fault, m.Returns = uint32(own.WorkerDied), nil
+				m.Error = wire.ErrorToPB(&wire.Error{Code: wire.WorkerCrashed, Op: t.spec.Name, Task: t.id, Node: n.id,
+					Message: "its result was gone before its owner heard of it"})
+				break
+			}
 			n.sendRefs(g.owner, r)
 			m.Returns = append(m.Returns, r)
 		}
@@ -164,7 +170,7 @@ func (n *Node) guestOver(t *task, ev *own.Event) {
 	n.dropGuest(t)
 }
 
-// guestReturn describes a result for the guest's owner.
+// guestReturn describes a result for the guest's owner; nil if there is none.
 func (n *Node) guestReturn(t *task, i uint32) *nodev1.Return {
 	o := t.id.Return(i)
 	r := &nodev1.Return{Object: o[:]}
@@ -172,7 +178,11 @@ func (n *Node) guestReturn(t *task, i uint32) *nodev1.Return {
 		r.Node, r.Value = n.id[:], e.located()
 		return r
 	}
-	r.Value = wire.ValueToPB(encodedValue(t.result(i)))
+	res := t.result(i)
+	if res.Enc == nil && t.spec.Kind != spec.KindCreate && t.stream == nil { // these return nothing
+		return nil
+	}
+	r.Value = wire.ValueToPB(encodedValue(res))
 	return r
 }
 

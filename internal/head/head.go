@@ -169,7 +169,8 @@ func (h *Head) look(ctx context.Context) {
 	if len(heads) > 0 {
 		h.heads = heads
 	}
-	if leader.Node != nil && int64(leading.Modified) > h.term {
+	// Of itself it says so only once it has begun (open): before, it hears no report.
+	if leader.Node != nil && !slices.Equal(leader.Node, h.self().Node) && int64(leading.Modified) > h.term {
 		h.leader, h.term = &leader, int64(leading.Modified)
 	}
 	for _, o := range h.heads {

@@ -1,6 +1,7 @@
 package head_test
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ type fake struct {
 	down     []id.Node
 	expelled bool
 	deaf     bool // what is sent to it and by it is lost
+	lost     int  // so many of its Joined are lost
 	queue    chan func()
 }
 
@@ -109,7 +111,7 @@ func newFabric(t *testing.T, heads, workers int) (*fabric, []*fake) {
 
 func (n *fake) send(to id.Node, m *nodev1.Message) {
 	other := n.f.nodes[to]
-	if n.isDeaf() || other.isDeaf() {
+	if n.isDeaf() || other.isDeaf() || n.loses(m) {
 		return
 	}
 	other.queue <- func() {
@@ -125,6 +127,18 @@ func (n *fake) isDeaf() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.deaf
+}
+
+// loses reports whether a message is one that is to be lost.
+func (n *fake) loses(m *nodev1.Message) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	joins := coordinate.EventKind(m.GetReport().GetKind()) == coordinate.Joined
+	if joins && n.lost > 0 {
+		n.lost--
+		return true
+	}
+	return false
 }
 
 func (n *fake) isExpelled() bool {
@@ -239,6 +253,33 @@ func TestSilence(t *testing.T) {
 		settle(3 * time.Second)
 		if !all[1].isExpelled() {
 			t.Fatal("it came back and was not told")
+		}
+		f.close()
+	})
+}
+
+// A leader that has not begun to lead hears no report: a member that is not
+// answered says again what it is, and is not taken for one that was dead.
+func TestReportIsNotHeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, all := newFabric(t, 1, 2)
+		all[2].mu.Lock()
+		all[2].lost = 2
+		all[2].mu.Unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := all[2].seat.Join(ctx); err != nil {
+			t.Error(err)
+		}
+		settle(3 * time.Second)
+		if all[2].isExpelled() {
+			t.Error("it was expelled before it was a member")
+		}
+		all[2].mu.Lock()
+		left := all[2].lost
+		all[2].mu.Unlock()
+		if left != 0 {
+			t.Error("its reports were heard at once")
 		}
 		f.close()
 	})

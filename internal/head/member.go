@@ -53,6 +53,9 @@ const (
 	heardEvery  = 500 * time.Millisecond
 	leaderAfter = 2 * time.Second
 	leaveEvery  = 5 * time.Millisecond
+	// heedAfter is how long a report of the node itself may be without an answer:
+	// who leads by the store may not have begun to, and then hears nothing.
+	heedAfter = time.Second
 )
 
 // Member is a node's side of the coordinator.
@@ -68,6 +71,8 @@ type Member struct {
 	term    int64
 	leader  id.Node
 	open    bool // it reported to leader in term
+	opened  time.Time
+	heeded  bool // leader has answered that
 	welcome bool // it is a member
 	heard   time.Time
 	seq     uint64
@@ -227,6 +232,9 @@ func (m *Member) look(f *coordinate.Figures) {
 	if m.leader.IsZero() || now.Sub(m.heard) >= leaderAfter {
 		m.ask(now)
 	}
+	if m.open && !m.heeded && now.Sub(m.opened) >= heedAfter {
+		m.open = false
+	}
 	if m.open || m.leader.IsZero() {
 		m.say(now, f)
 		m.mu.Unlock()
@@ -268,7 +276,8 @@ func (m *Member) rejoin(f *coordinate.Figures, holds []coordinate.Held) {
 	if m.open {
 		return
 	}
-	m.open, m.told, m.toldAt = true, f, time.Now()
+	m.open, m.opened, m.heeded = true, time.Now(), false
+	m.told, m.toldAt = f, m.opened
 	m.send(pending{ev: &coordinate.Event{Kind: coordinate.Joined, Address: m.cfg.Address, Figures: f, Holds: holds, Again: m.welcome}})
 	for _, p := range m.pending {
 		m.send(p)
@@ -294,7 +303,7 @@ func (m *Member) command(c *nodev1.Command) error {
 	case coordinate.Welcome:
 		m.welcomed()
 	case coordinate.Expel:
-		m.cfg.Expelled()
+		m.expelled()
 	case coordinate.Announce:
 		m.announced(e)
 	default:
@@ -339,9 +348,22 @@ func (m *Member) admit(c *nodev1.Command, leader id.Node) bool {
 func (m *Member) welcomed() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.heeded = true
 	if !m.welcome {
 		m.welcome = true
 		close(m.joined)
+	}
+}
+
+// expelled ends the node's membership. One that never was a member is unknown to
+// the leader only because that has not heard its report, and says so again.
+func (m *Member) expelled() {
+	m.mu.Lock()
+	member := m.welcome
+	m.open = m.open && member
+	m.mu.Unlock()
+	if member {
+		m.cfg.Expelled()
 	}
 }
 

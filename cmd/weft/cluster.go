@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -67,10 +66,13 @@ func (f *clusterFlags) complete(cfg *nodeConfig, p *program) error {
 		if !f.head && (f.listen != "" || f.advertise != "" || f.token != "") {
 			return usagef("--listen, --advertise and --token are for a node of a cluster: want --head, or --address HOST:PORT of a head")
 		}
-		if f.head && f.listen == "" {
+		if !f.head {
+			return nil
+		}
+		if f.listen == "" {
 			cfg.listen = net.JoinHostPort("127.0.0.1", headPort)
 		}
-		return nil
+		return cfg.reachable()
 	}
 	for address := range strings.SplitSeq(join, ",") {
 		host, port, err := net.SplitHostPort(address)
@@ -81,6 +83,18 @@ func (f *clusterFlags) complete(cfg *nodeConfig, p *program) error {
 	}
 	if cfg.listen == "" {
 		cfg.listen = net.JoinHostPort(onTheWayTo(cfg.join[0]), "0")
+	}
+	return cfg.reachable()
+}
+
+// reachable refuses an address that others could not dial.
+func (cfg *nodeConfig) reachable() error {
+	host, _, err := net.SplitHostPort(cfg.listen)
+	if err != nil {
+		return usagef("--listen %s: want HOST:PORT", cfg.listen)
+	}
+	if ip := net.ParseIP(host); cfg.known == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return usagef("--listen %s is every address of this machine: say with --advertise HOST:PORT which of them other nodes reach", cfg.listen)
 	}
 	return nil
 }
@@ -209,7 +223,7 @@ func (m *member) metadata(ctx context.Context) (urls []string, err error) {
 // Close implements daemon.
 func (m *member) Close(ctx context.Context) (err error) {
 	if m.token != nil {
-		err = errors.Join(identity.Revoke(ctx, m.store, m.token.Name()), os.Remove(m.neighbours()))
+		err = m.sendNeighboursAway(ctx)
 	}
 	if m.Member != nil {
 		err = errors.Join(err, m.Member.Close(ctx))

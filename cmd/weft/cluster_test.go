@@ -160,6 +160,28 @@ func TestHeadProcessDies(t *testing.T) {
 	}
 }
 
+// Heads can be stopped one after the other, the last ones with too few left to write.
+func TestHeadsStop(t *testing.T) {
+	m := newMany(t, 0)
+	m.start(t, "--head", "--address", m.nodes[0].Cluster)
+	m.start(t, "--head", "--address", m.nodes[0].Cluster)
+	m.until(t, "a cluster of three", 0, func(nodes []state.Node) bool { return len(nodes) == 3 })
+	for i := range m.nodes {
+		m.stop(t, i)
+	}
+}
+
+// An address that nobody can dial is refused before anything is started.
+func TestListenEverywhere(t *testing.T) {
+	m := newTerminal(t)
+	for _, args := range [][]string{{"--head", "--listen", "0.0.0.0:0"}, {"--head", "--listen", ":0"}, {"--address", "127.0.0.1:1", "--listen", "[::]:0"}} {
+		status, _, errs := m.run(append([]string{"start", "--dir", filepath.Join(m.parent, "n")}, args...)...)
+		if status != exitUsage || !strings.Contains(errs, "--advertise") {
+			t.Error(args, status, errs)
+		}
+	}
+}
+
 type boxed struct{ n int }
 
 var box = weft.Actor1("weft_test.box", func(_ context.Context, n int) (*boxed, error) { return &boxed{n}, nil })

@@ -105,6 +105,22 @@ func (m *member) welcomeNeighbours(ctx context.Context) error {
 	return errors.Join(os.WriteFile(path, []byte(t.String()), 0o600), m.invite(ctx))
 }
 
+// revokeTime is how long a head that ends waits for its token to be revoked.
+const revokeTime = time.Second
+
+// sendNeighboursAway ends what welcomeNeighbours began. Heads that are stopped
+// together leave too few to write: then the token stays in the metadata, which
+// nobody reads until this head is back and revokes it.
+func (m *member) sendNeighboursAway(ctx context.Context) error {
+	revoking, cancel := context.WithTimeout(ctx, revokeTime)
+	defer cancel()
+	if err := identity.Revoke(revoking, m.store, m.token.Name()); err != nil {
+		m.cfg.Log.Warn("the token of this machine's nodes is not revoked", "error", err)
+		return nil // its file stays, for welcomeNeighbours
+	}
+	return os.Remove(m.neighbours())
+}
+
 // invite makes the command for nodes that are to join: of this machine, or if
 // others can reach the head with a token for the first of them.
 func (m *member) invite(ctx context.Context) error {

@@ -197,4 +197,7 @@ func (l local) PeerDraining(other id.Node)         { l.m.node.PeerDraining(other
 func (l local) PeerDown(other id.Node) {
 	l.m.node.PeerDown(other)
 	l.m.peers.Forget(other)
+	l.m.mu.Lock()
+	delete(l.m.addresses, other)
+	l.m.mu.Unlock()
 }

@@ -33,10 +33,12 @@ type Config struct {
 }
 
 // followEvery is how often a head looks who leads and which others there are;
-// again is how long it waits after an error of the store.
+// again is how long it waits after an error of the store, lastTime for the store
+// when it ends.
 const (
 	followEvery = time.Second
 	again       = 500 * time.Millisecond
+	lastTime    = time.Second
 )
 
 // Head is the coordinator's shell on one of the heads.
@@ -115,10 +117,18 @@ func (h *Head) register(ctx context.Context) {
 			if _, err = h.cfg.Store.Commit(ctx, control.Txn{Do: op}); err == nil {
 				err = control.Keep(ctx, h.cfg.Store, lease, h.cfg.Lease)
 			}
-			_ = h.cfg.Store.Revoke(context.WithoutCancel(ctx), lease) // else it expires
+			last(ctx, func(ctx context.Context) error { return h.cfg.Store.Revoke(ctx, lease) })
 		}
 		h.complain(ctx, "head is not registered", err)
 	}
+}
+
+// last does a last thing with the store, also once ctx has ended. Without an
+// answer the lease that it would end expires.
+func last(ctx context.Context, f func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
+	defer cancel()
+	_ = f(ctx)
 }
 
 // complain logs an error of the store and waits a little.
@@ -195,7 +205,7 @@ func (h *Head) campaign(ctx context.Context) {
 		}
 		err = h.lead(ctx, l)
 		h.depose()
-		_ = l.Resign(context.WithoutCancel(ctx)) // else its lease ends
+		last(ctx, l.Resign)
 		h.complain(ctx, "head does not lead any more", err)
 	}
 }

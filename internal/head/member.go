@@ -3,6 +3,7 @@ package head
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -56,6 +57,9 @@ const (
 	// heedAfter is how long a report of the node itself may be without an answer:
 	// who leads by the store may not have begun to, and then hears nothing.
 	heedAfter = time.Second
+	// seekEvery is how often Find asks for one node, maxSought for how many in that time.
+	seekEvery = time.Second
+	maxSought = 1024
 )
 
 // Member is a node's side of the coordinator.
@@ -163,11 +167,13 @@ func (m *Member) Report(ev *coordinate.Event) {
 	}
 }
 
-// Find asks where a node is whose address is not known, at most once a second.
+// Find asks where a node is whose address is not known, at most once in seekEvery.
 func (m *Member) Find(other id.Node) {
 	now := time.Now()
 	m.mu.Lock()
-	ask := now.Sub(m.sought[other]) >= time.Second
+	maps.DeleteFunc(m.sought, func(_ id.Node, at time.Time) bool { return now.Sub(at) >= seekEvery })
+	_, recently := m.sought[other]
+	ask := !recently && len(m.sought) < maxSought
 	if ask {
 		m.sought[other] = now
 	}

@@ -13,7 +13,12 @@ type bundle = map[string]float64
 func TestPlacementGroup(t *testing.T) {
 	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
 		ctx := c.Context()
+		other := must[*weft.Group](t)(weft.NewGroup(ctx, weft.Pack, bundle{"slot": 1}))
+		other.Remove()
 		g := must[*weft.Group](t)(weft.NewGroup(ctx, weft.Pack, bundle{"CPU": 1}, bundle{"CPU": 1, "slot": 1}))
+		if g.String() == "" || g.String() == other.String() {
+			t.Errorf("two groups are %q and %q", other, g)
+		}
 		equal(t, 49)(square.Call(ctx, 7, weft.In(g, 0)))
 		equal(t, 49)(square.Call(ctx, 7, weft.In(g, -1), weft.Resource("slot", 1)))
 		a := tallies.New(ctx, 1, weft.In(g, 1), weft.CPU(1))

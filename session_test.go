@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/weftrun/weft"
@@ -210,4 +212,27 @@ func TestGarbageOnTheSocket(t *testing.T) {
 	}
 	equal(t, 2)(tallyAdd.Call(ctx, a, 1))
 	equal(t, 42)(answer.Call(ctx))
+}
+
+// What a node does goes to its Logger, once Shutdown has returned all of it; the
+// program's own doings only to one that wants to debug.
+func TestLogger(t *testing.T) {
+	for _, level := range []slog.Level{slog.LevelInfo, slog.LevelDebug} {
+		var out strings.Builder
+		s := must[*weft.Session](t)(weft.Init(t.Context(), weft.Logger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})))))
+		ctx := s.Context(t.Context())
+		equal(t, 49)(square.Call(ctx, 7))
+		r := square.Remote(ctx, 8)
+		equal(t, 64)(r.Get(ctx))
+		job := weft.Runtime(ctx).Job
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), job) {
+			t.Errorf("%v: the log does not have job %s:\n%s", level, job, &out)
+		}
+		if strings.Contains(out.String(), "test.square") != (level == slog.LevelDebug) {
+			t.Errorf("%v: task %s in the log:\n%s", level, "test.square", &out)
+		}
+	}
 }

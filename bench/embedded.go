@@ -102,15 +102,15 @@ func (m *meter) callAndPipeline(topic string, call, pipeline func() error, tell 
 	return nil
 }
 
-func callTask(ctx context.Context) error {
-	v, err := square.Call(ctx, 7)
+func callTask(ctx context.Context, opts ...weft.TaskOption) error {
+	v, err := square.Call(ctx, 7, opts...)
 	return right(v == 49, err)
 }
 
-func pipelineTasks(ctx context.Context) error {
+func pipelineTasks(ctx context.Context, opts ...weft.TaskOption) error {
 	var refs [window]weft.Ref[int]
 	for i := range refs {
-		refs[i] = square.Remote(ctx, 7)
+		refs[i] = square.Remote(ctx, 7, opts...)
 	}
 	for _, r := range refs {
 		if v, err := r.Get(ctx); err != nil || v != 49 {

@@ -30,6 +30,8 @@ type node struct {
 	// What it said when it was ready.
 	Address string `json:"address"`
 	API     string `json:"api"`
+	Node    string `json:"node"`
+	Cluster string `json:"cluster"` // where nodes join; "" of one that is alone
 }
 
 // nodeCPUs is what nodes are given, so that figures do not hang on the machine.

@@ -25,6 +25,7 @@ var topics = []*topic{
 	embeddedTasks, embeddedActors, remoteTasks,
 	stepsOf("place"), stepsOf("dispatch"), stepsOf("own"), stepsOf("actor"), stepsOf("evict"),
 	putObjects, getObjects, queuedTasks, queuedRemote, manyObjects, spilling, initEmbedded, startNodes, simulation,
+	betweenNodes,
 }
 
 // row is one line of the table.

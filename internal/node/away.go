@@ -169,14 +169,19 @@ func (n *Node) pulled(o id.Object, a *away, err error) {
 type arguments struct{ missing int }
 
 // withArguments has the arguments of t's attempt brought that are at other
-// nodes, and then goes on with it, unless it is over by then.
+// nodes, and then goes on with it, unless it is over by then. An argument may
+// have gone with its node since own found all of them there: while place asked
+// others for room, for one. Then the attempt is over too.
 func (n *Node) withArguments(t *task, then func()) {
-	if len(n.away) == 0 || t.enc == nil {
+	if t.enc == nil {
 		then()
 		return
 	}
 	all := &arguments{}
-	n.eachAway(t, func(o id.Object) {
+	lost := n.eachArgument(t, func(o id.Object) bool {
+		if n.away[o] == nil {
+			return n.objects[o].there()
+		}
 		all.missing++
 		n.coming[t.id] = all
 		n.bring(o, t.spec.Job, func(here bool) {
@@ -191,25 +196,37 @@ func (n *Node) withArguments(t *task, then func()) {
 				then()
 			}
 		})
+		return true
 	})
-	if all.missing == 0 {
+	switch {
+	case !lost.IsZero():
+		delete(n.coming, t.id)
+		n.attemptOver(t, &own.Event{Fault: own.ArgLost, Object: lost})
+	case all.missing == 0:
 		then()
 	}
 }
 
-// eachAway calls f for each object among t's arguments that is at another node.
-func (n *Node) eachAway(t *task, f func(id.Object)) {
+// eachArgument calls f for each object among t's arguments until one is not
+// there, and returns that.
+func (n *Node) eachArgument(t *task, f func(id.Object) (there bool)) (lost id.Object) {
 	for i := range t.enc.args {
 		a := &t.enc.args[i]
 		for _, o := range a.list {
-			if n.away[o] != nil {
-				f(o)
+			if !f(o) {
+				return o
 			}
 		}
-		if n.away[a.obj] != nil {
-			f(a.obj)
+		if !a.obj.IsZero() && !f(a.obj) {
+			return a.obj
 		}
 	}
+	return lost
+}
+
+// there reports whether an object that is at no other node has a value.
+func (e *object) there() bool {
+	return e != nil && (e.ready || e.at || e.res.Err != nil || e.res.Enc != nil)
 }
 
 // tellWhenHere has an object's bytes brought for those who wait for them.

@@ -312,6 +312,33 @@ func TestNodeDies(t *testing.T) {
 	}
 }
 
+// A task that waits for room at a node runs elsewhere when that dies; what it was
+// to be given from there is made again, and not taken for nothing.
+func TestArgumentDiesWithItsNode(t *testing.T) {
+	sockets, nodes := clusterOf(t, 1, 1)
+	ctx := open(t, weft.Address(sockets[0]))
+	there := weft.OnNode(nodes[1].ID().String(), true)
+	pipe := fifo(t)
+	big := blob.Remote(ctx, 1<<20, there)
+	if _, _, err := weft.Wait(ctx, []weft.Ref[[]byte]{big}, 1); err != nil {
+		t.Fatal(err)
+	}
+	runs := patient.Remote(ctx, pipe, there)
+	until(ctx, t, "a guest", func() bool { return nodes[1].Guests() == 1 })
+	length := size.RemoteOf(ctx, big, there)
+	if _, err := size.Call(ctx, nil, weft.OnNode(nodes[0].ID().String(), false)); err != nil { // so the other was submitted
+		t.Fatal(err)
+	}
+	nodes[0].PeerDown(nodes[1].ID())
+	letGo(t, pipe)
+	if n, err := length.Get(ctx); err != nil || n != 1<<20 {
+		t.Error(n, err)
+	}
+	if _, err := runs.Get(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // What a node runs for one that dies is stopped.
 func TestOwnerDies(t *testing.T) {
 	sockets, nodes := clusterOf(t, 0, 2)

@@ -72,6 +72,8 @@ func (n *Node) learn(r *nodev1.Return) (ret own.Return, res client.Result, err e
 	case r.Value.GetError() != nil:
 		ret.Where = own.ByError
 		res.Err = wire.ErrorFromPB(r.Value.Error)
+	case ret.Where == own.Inline && (r.Value == nil || int64(len(v.Data)) != ret.Size):
+		ret.Where, ret.Node = own.AtNode, n.id // where it is not: it is lost
 	case ret.Where == own.Inline:
 		res.Enc = &client.Encoded{Value: v}
 	}
@@ -80,7 +82,7 @@ func (n *Node) learn(r *nodev1.Return) (ret own.Return, res client.Result, err e
 		return ret, res, nil
 	}
 	e.res, e.size, e.tag, e.refs = res, ret.Size, v.Tag, v.Refs
-	if ret.Where == own.AtNode && ret.Node != n.id {
+	if ret.Where == own.AtNode { // said to be here, it is not: bring finds that out
 		n.away[ret.Object] = &away{node: ret.Node, lost: r.Value == nil}
 	}
 	return ret, res, nil
@@ -99,7 +101,7 @@ func (n *Node) bring(o id.Object, job id.Job, then func(here bool)) {
 	n.later(func() {
 		n.spawnHere(func() {
 			err := errLost
-			if !a.lost {
+			if !a.lost && from != n.id {
 				err = n.pull(o, from, size, job)
 			}
 			n.lock()
@@ -228,6 +230,9 @@ func (n *Node) eachArgument(t *task, f func(id.Object) (there bool)) (lost id.Ob
 func (e *object) there() bool {
 	return e != nil && (e.ready || e.at || e.res.Err != nil || e.res.Enc != nil)
 }
+
+// missing reports whether an object has no value here.
+func (n *Node) missing(o id.Object) bool { return n.away[o] != nil || !n.objects[o].there() }
 
 // tellWhenHere has an object's bytes brought for those who wait for them.
 func (n *Node) tellWhenHere(e *object) {

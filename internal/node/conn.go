@@ -406,6 +406,8 @@ func (c *conn) futureValue(f *client.Future, codec client.Codec) (*sessionv1.Val
 // pinned for the session.
 func (c *conn) objectValue(e *object) (*sessionv1.Value, error) {
 	switch {
+	case e.lost:
+		return nil, &lostError{e.id, &wire.Error{Code: wire.ObjectLost, Op: "read " + e.id.String(), Message: "it was lost before it was read"}}
 	case e.at:
 		return c.locatedValue(e)
 	case e.res.Err != nil:
@@ -518,10 +520,10 @@ func (n *Node) execute(t *task, begun bool) {
 		for i := range t.enc.args {
 			a := &t.enc.args[i]
 			for _, oid := range a.list {
-				o.args = append(o.args, n.objects[oid])
+				o.args = append(o.args, n.argumentOf(oid))
 			}
 			if !a.obj.IsZero() {
-				o.args = append(o.args, n.objects[a.obj])
+				o.args = append(o.args, n.argumentOf(a.obj))
 			}
 		}
 	}
@@ -532,6 +534,15 @@ func (n *Node) execute(t *task, begun bool) {
 	if slices.ContainsFunc(o.args, func(e *object) bool { return e.at }) {
 		n.readAhead(t)
 	}
+}
+
+// argumentOf is the entry of an argument, or one that says that its value is
+// not here any more.
+func (n *Node) argumentOf(o id.Object) *object {
+	if n.missing(o) {
+		return &object{id: o, lost: true}
+	}
+	return n.objects[o]
 }
 
 // aheadTasks is how many of the tasks that come after one have their arguments

@@ -391,11 +391,13 @@ func (n *Node) decodeArgument(a *arg, c client.Codec) (any, error) {
 // readObject is the value of a ready object.
 func (n *Node) readObject(o id.Object, c client.Codec) (any, error) {
 	n.mu.Lock()
-	e := n.objects[o]
+	e, missing := n.objects[o], n.missing(o)
 	n.mu.Unlock()
 	switch {
 	case e == nil:
 		return nil, &wire.Error{Code: wire.ObjectFreed, Op: "read " + o.String()}
+	case missing:
+		return nil, &wire.Error{Code: wire.ObjectLost, Op: "read " + o.String(), Message: "it was lost before it was read"}
 	case e.at:
 		return n.readStored(e, c)
 	case e.res.Err != nil:

@@ -40,7 +40,7 @@ func (n *Node) unsent(s *session, t *task, attempt uint32, lease dispatch.Lease,
 
 // lost tells own that the copy of an object that lies here cannot be read.
 func (n *Node) lost(o id.Object) {
-	if n.objects[o] == nil {
+	if e := n.objects[o]; e == nil || !e.at { // own knows, and others may wait for it
 		return
 	}
 	n.free(o) // another may be made in its place

@@ -16,6 +16,7 @@ type object struct {
 	res   client.Result
 	codec client.Codec // of res.Val, should it have to leave the process
 	at    bool         // its bytes are in the store
+	lost  bool         // only in a message: the argument's value has gone
 	size  int64
 	tag   wire.Tag
 	refs  []id.Object

@@ -21,18 +21,34 @@ type away struct {
 	node    id.Node
 	lost    bool // it was not there when it was described: its owner is to say where it is
 	pulling bool
-	waiting []func(here bool) // to be called, with the lock, when it is here or cannot be had
+	waiting []func(error) // to be called, with the lock, when it is here (nil) or cannot be had
+}
+
+// awayOf is where the bytes of an object are, nil if here or nowhere. Where one
+// place has gone own knows of another, if there is one.
+func (n *Node) awayOf(o id.Object) *away {
+	a, e := n.away[o], n.objects[o]
+	if a != nil || e == nil || e.ready || e.at || len(n.peers) == 0 {
+		return a
+	}
+	for _, at := range n.own.Locations(o, nil) {
+		if at != n.id && !n.dead[at] {
+			a, e.ready = &away{node: at}, true
+			n.away[o] = a
+			break
+		}
+	}
+	return a
 }
 
 // describeObject is the value of a ready object, for another node. It reports
 // false if there is none.
 func (n *Node) describeObject(o id.Object) (*nodev1.Return, bool) {
-	e := n.objects[o]
+	e, a := n.objects[o], n.awayOf(o)
 	if e == nil || !e.ready && !e.at {
 		return nil, false
 	}
 	r := &nodev1.Return{Object: o[:]}
-	a := n.away[o]
 	switch {
 	case e.at:
 		r.Node, r.Value = n.id[:], e.located()
@@ -79,6 +95,9 @@ func (n *Node) learn(r *nodev1.Return) (ret own.Return, res client.Result, err e
 	}
 	e := n.object(ret.Object)
 	if e.ready || e.at {
+		if a := n.away[ret.Object]; a != nil && !a.pulling && ret.Where == own.AtNode && len(r.Node) > 0 {
+			a.node, a.lost = ret.Node, r.Value == nil // it may have moved
+		}
 		return ret, res, nil
 	}
 	e.res, e.size, e.tag, e.refs = res, ret.Size, v.Tag, v.Refs
@@ -90,8 +109,8 @@ func (n *Node) learn(r *nodev1.Return) (ret own.Return, res client.Result, err e
 
 // bring has the bytes of an object pulled here, and calls then with the lock
 // when they are, or cannot be had.
-func (n *Node) bring(o id.Object, job id.Job, then func(here bool)) {
-	a := n.away[o]
+func (n *Node) bring(o id.Object, job id.Job, then func(error)) {
+	a := n.awayOf(o)
 	a.waiting = append(a.waiting, then)
 	if a.pulling {
 		return
@@ -100,12 +119,12 @@ func (n *Node) bring(o id.Object, job id.Job, then func(here bool)) {
 	size, from := n.objects[o].size, a.node
 	n.later(func() {
 		n.spawnHere(func() {
-			err := errLost
+			gone, err := true, errLost
 			if !a.lost && from != n.id {
-				err = n.pull(o, from, size, job)
+				gone, err = n.pull(o, from, size, job)
 			}
 			n.lock()
-			n.pulled(o, a, err)
+			n.pulled(o, a, gone, err)
 			n.unlock()
 		})
 	})
@@ -113,17 +132,19 @@ func (n *Node) bring(o id.Object, job id.Job, then func(here bool)) {
 
 var errLost = errors.New("it was lost before it was sent")
 
-// pull copies an object from another node's store into this one's.
-func (n *Node) pull(o id.Object, from id.Node, size int64, job id.Job) error {
+// pull copies an object from another node's store into this one's. With an
+// error, gone says whether it is not there any more: it may also be that there
+// is no room here, or no way there.
+func (n *Node) pull(o id.Object, from id.Node, size int64, job id.Job) (gone bool, err error) {
 	room, err := n.store.ReserveWait(n.ctx, store.Request{Job: job, Task: o.Task(), Size: size, Local: true})
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err = n.copyFrom(from, "object/"+o.String(), room.At.Bytes); err == nil {
-		return n.store.Seal(0, room.ID, o, size)
+		return false, n.store.Seal(0, room.ID, o, size)
 	}
 	_ = n.store.Abort(0, room.ID)
-	return err
+	return !errors.Is(err, wire.Timeout), err
 }
 
 // copyFrom fills buf with what another node has under a name.
@@ -140,29 +161,48 @@ func (n *Node) copyFrom(from id.Node, name string, buf []byte) error {
 	return errors.Join(err, r.Close())
 }
 
-// pulled notes that an object is here, or that its copy at a's node is lost.
-func (n *Node) pulled(o id.Object, a *away, err error) {
+// pulled notes that an object is here, or that its copy at a's node is gone, or
+// that neither is so.
+func (n *Node) pulled(o id.Object, a *away, gone bool, err error) {
 	e := n.objects[o]
 	wanted := e != nil && n.away[o] == a
-	if wanted {
-		delete(n.away, o)
-	}
+	waiting := a.waiting
+	a.pulling, a.waiting = false, nil
 	switch {
 	case err == nil && wanted:
+		delete(n.away, o)
 		e.at, e.ready = true, true
 		n.stepOwn(&own.Event{Kind: own.CopyAdded, Object: o, Node: n.id})
 	case err == nil:
 		n.later(func() { n.store.Free(o) })
-	case wanted && a.lost:
-		e.ready = false
-	case wanted:
+	case wanted && gone:
+		delete(n.away, o)
 		e.ready = false // until its owner says where else it is
-		n.stepOwn(&own.Event{Kind: own.CopyLost, Object: o, Node: a.node})
+		if !a.lost {
+			n.stepOwn(&own.Event{Kind: own.CopyLost, Object: o, Node: a.node})
+		}
 	}
-	for _, then := range a.waiting {
-		then(err == nil && wanted)
+	if err == nil && !wanted {
+		err = errLost
 	}
-	if e = n.objects[o]; wanted && err != nil && e != nil && len(e.futures)+len(e.gets)+len(e.watches) > 0 {
+	for _, then := range waiting {
+		then(err)
+	}
+	if wanted && err != nil && n.ctx.Err() == nil {
+		n.wantAgain(o, gone, err)
+	}
+}
+
+// wantAgain goes on for those who wait for the value of an object that could not
+// be brought.
+func (n *Node) wantAgain(o id.Object, gone bool, err error) {
+	e := n.objects[o]
+	switch {
+	case e == nil || len(e.futures)+len(e.gets)+len(e.watches) == 0:
+	case !gone && errors.Is(err, wire.StoreFull): // they are told, and may ask again
+		n.answer(&object{id: o, ready: true, res: client.Result{Err: err}, futures: e.futures, gets: e.gets, watches: e.watches})
+		e.futures, e.gets, e.watches = nil, nil, nil
+	default:
 		n.stepOwn(&own.Event{Kind: own.Want, Object: o})
 	}
 }
@@ -181,18 +221,18 @@ func (n *Node) withArguments(t *task, then func()) {
 	}
 	all := &arguments{}
 	lost := n.eachArgument(t, func(o id.Object) bool {
-		if n.away[o] == nil {
+		a := n.awayOf(o)
+		if a == nil {
 			return n.objects[o].there()
 		}
 		all.missing++
 		n.coming[t.id] = all
-		n.bring(o, t.spec.Job, func(here bool) {
+		n.bring(o, t.spec.Job, func(err error) {
 			if n.coming[t.id] != all {
 				return
 			}
-			if all.missing--; !here {
-				delete(n.coming, t.id)
-				n.attemptOver(t, &own.Event{Fault: own.ArgLost, Object: o})
+			if all.missing--; err != nil {
+				n.argumentLost(t, o, a.node, err)
 			} else if all.missing == 0 {
 				delete(n.coming, t.id)
 				then()
@@ -202,11 +242,22 @@ func (n *Node) withArguments(t *task, then func()) {
 	})
 	switch {
 	case !lost.IsZero():
-		delete(n.coming, t.id)
-		n.attemptOver(t, &own.Event{Fault: own.ArgLost, Object: lost})
+		n.argumentLost(t, lost, n.id, errLost)
 	case all.missing == 0:
 		then()
 	}
+}
+
+// argumentLost ends an attempt whose argument is not where it was looked for, or
+// cannot be brought.
+func (n *Node) argumentLost(t *task, o id.Object, looked id.Node, err error) {
+	delete(n.coming, t.id)
+	code := wire.ObjectLost
+	if errors.Is(err, wire.StoreFull) {
+		code = wire.StoreFull
+	}
+	t.out = &outcome{err: &wire.Error{Code: code, Op: t.spec.Name, Node: n.id, Message: fmt.Sprintf("argument %s is lost: %v", o, err)}}
+	n.attemptOver(t, &own.Event{Fault: own.ArgLost, Object: o, To: looked})
 }
 
 // eachArgument calls f for each object among t's arguments until one is not
@@ -232,7 +283,7 @@ func (e *object) there() bool {
 }
 
 // missing reports whether an object has no value here.
-func (n *Node) missing(o id.Object) bool { return n.away[o] != nil || !n.objects[o].there() }
+func (n *Node) missing(o id.Object) bool { return n.awayOf(o) != nil || !n.objects[o].there() }
 
 // tellWhenHere has an object's bytes brought for those who wait for them.
 func (n *Node) tellWhenHere(e *object) {
@@ -241,15 +292,15 @@ func (n *Node) tellWhenHere(e *object) {
 	}
 	e.watches = nil
 	o := e.id
-	n.bring(o, id.Job{}, func(here bool) {
-		if e := n.objects[o]; here && e != nil {
+	n.bring(o, id.Job{}, func(err error) {
+		if e := n.objects[o]; err == nil && e != nil {
 			n.tell(e)
 		}
 	})
 }
 
 // forgetPlaces notes that the objects at a node that has died are not there
-// any more. Own says what becomes of them.
+// any more. Own has heard of that and says what becomes of them.
 func (n *Node) forgetPlaces(dead id.Node) {
 	for o, a := range n.away {
 		if a.node != dead {
@@ -260,10 +311,14 @@ func (n *Node) forgetPlaces(dead id.Node) {
 			e.ready = false
 		}
 		for _, then := range a.waiting {
-			then(false)
+			then(errNodeDied)
 		}
+		a.waiting = nil
+		n.wantAgain(o, true, errNodeDied)
 	}
 }
+
+var errNodeDied = errors.New("the node that had it is gone")
 
 // Serve opens what other nodes pull from this one: the bytes of an object
 // ("object/ID"), what a job's workers need ("blob/JOB/HASH", "program/JOB"), or

@@ -339,6 +339,29 @@ func TestArgumentDiesWithItsNode(t *testing.T) {
 	}
 }
 
+// What has a copy at another node outlives the node that made it, although it
+// cannot be made again: nodes and tasks are told of the copy.
+func TestCopyOutlivesItsMaker(t *testing.T) {
+	sockets, nodes := clusterOf(t, 1, 1, 1, 1)
+	ctx := open(t, weft.Address(sockets[0]))
+	at := func(i int) weft.TaskOption { return weft.OnNode(nodes[i].ID().String(), false) }
+	big := blob.Remote(ctx, 1<<20, at(1), weft.MaxRetries(0))
+	if n, err := size.RemoteOf(ctx, big, at(2), weft.MaxRetries(0)).Get(ctx); err != nil || n != 1<<20 {
+		t.Fatal(n, err)
+	}
+	for _, n := range []*node.Node{nodes[3], nodes[2], nodes[0]} { // the owner is the last to hear
+		n.PeerDown(nodes[1].ID())
+	}
+	for _, i := range []int{3, 0} {
+		if n, err := size.RemoteOf(ctx, big, at(i), weft.MaxRetries(0)).Get(ctx); err != nil || n != 1<<20 {
+			t.Error(i, n, err)
+		}
+	}
+	if got, err := big.Get(ctx); err != nil || len(got) != 1<<20 {
+		t.Error(len(got), err)
+	}
+}
+
 // What a node runs for one that dies is stopped.
 func TestOwnerDies(t *testing.T) {
 	sockets, nodes := clusterOf(t, 0, 2)

@@ -139,7 +139,7 @@ func (n *Node) guestOver(t *task, ev *own.Event) {
 	g := n.guests[t.id]
 	m := &nodev1.Outcome{Task: t.id[:], Attempt: t.attempt, Incarnation: t.incarnation, Lease: uint64(g.lease), Fault: uint32(ev.Fault), Others: uint32(max(ev.N, 0))}
 	if ev.Fault == own.ArgLost {
-		m.Lost = ev.Object[:]
+		m.Lost, m.Looked = ev.Object[:], ev.To[:]
 	}
 	if o := t.out; o != nil {
 		m.Ran, m.Exits = uint64(o.ran), o.exits

@@ -30,12 +30,12 @@ func (n *Node) unsent(s *session, t *task, attempt uint32, lease dispatch.Lease,
 	}
 	n.lost(lost.object)
 	if t.spec.Kind == spec.KindMethod && n.guests[t.id] == nil {
-		n.answeredAgain(t, o, &own.Event{Fault: own.ArgLost, Object: lost.object})
+		n.answeredAgain(t, o, &own.Event{Fault: own.ArgLost, Object: lost.object, To: n.id})
 		return
 	}
 	t.out = o
 	n.guardEnded(t)
-	n.attemptOver(t, &own.Event{Fault: own.ArgLost, Object: lost.object})
+	n.attemptOver(t, &own.Event{Fault: own.ArgLost, Object: lost.object, To: n.id})
 }
 
 // lost tells own that the copy of an object that lies here cannot be read.

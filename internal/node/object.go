@@ -101,9 +101,9 @@ func (n *Node) ready(e *own.Effect) {
 		}
 		entry = n.object(e.Object)
 	}
-	if !entry.ready {
+	if away := n.awayOf(entry.id); !entry.ready {
 		entry.ready = true
-		if t != nil && !entry.at && n.away[entry.id] == nil {
+		if t != nil && !entry.at && away == nil {
 			entry.res = t.result(e.Object.Index())
 			entry.codec = t.codec(e.Object.Index())
 		}
@@ -148,6 +148,11 @@ func (n *Node) tell(e *object) {
 		n.tellWhenHere(e)
 		return
 	}
+	n.answer(e)
+}
+
+// answer gives those who wait for e what it is.
+func (n *Node) answer(e *object) {
 	for _, f := range e.futures {
 		n.complete(f, e)
 	}

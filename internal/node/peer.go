@@ -25,7 +25,8 @@ type Network interface {
 	// frame.
 	Send(to id.Node, frame []byte)
 	// Pull reads something large of a node by the name that its [Node.Serve]
-	// knows it by.
+	// knows it by. The error has code Timeout if the node did not answer and may
+	// yet have it; otherwise it is not there.
 	Pull(ctx context.Context, from id.Node, name string) (io.ReadCloser, error)
 }
 
@@ -72,9 +73,9 @@ func (n *Node) PeerDown(other id.Node) {
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.HolderGone, Node: other})
 	n.dropHostsOf(other)
 	n.dropGuestsOf(other)
-	n.forgetPlaces(other)
 	n.stepPlace(&place.Event{Kind: place.NodeGone, Node: other})
 	n.stepOwn(&own.Event{Kind: own.NodeDead, Node: other})
+	n.forgetPlaces(other)
 	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: other})
 	n.meetNobody(other)
 	n.settle()

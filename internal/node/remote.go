@@ -250,13 +250,13 @@ func (n *Node) outcomeOf(t *task, p *peer, m *nodev1.Outcome) error {
 func (n *Node) failedAway(t *task, p *peer, m *nodev1.Outcome, o *outcome) error {
 	ev := own.Event{Kind: own.Failed, Task: t.id, Attempt: m.Attempt, Node: p.id, Fault: own.Fault(m.Fault), N: int(m.Others)}
 	if ev.Fault == own.ArgLost {
-		lost, err := wire.ReadObject(m.Lost)
-		if err != nil {
-			return err
+		var errs [2]error
+		ev.Object, errs[0] = wire.ReadObject(m.Lost)
+		if len(m.Looked) > 0 {
+			ev.To, errs[1] = wire.ReadNode(m.Looked)
 		}
-		ev.Object = lost
-		if a := n.away[lost]; a == nil && n.objects[lost] != nil && !n.objects[lost].at {
-			n.stepOwn(&own.Event{Kind: own.CopyLost, Object: lost, Node: p.id})
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
 		}
 	}
 	if t.out = o; ev.Fault == own.Cancelled {

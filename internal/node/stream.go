@@ -306,8 +306,8 @@ func (n *Node) pushItems(s *stream) {
 	for s.want > 0 && len(s.pending) > 0 {
 		index := s.next
 		if o := s.t.id.Return(uint32(index)); n.away[o] != nil {
-			n.bring(o, s.t.spec.Job, func(here bool) {
-				if here {
+			n.bring(o, s.t.spec.Job, func(err error) {
+				if err == nil {
 					n.pushItems(s)
 				}
 			})

@@ -26,7 +26,7 @@ const (
 	Started // Task, Attempt, Node
 	Item    // Task, Attempt, Return: one more item of a stream
 	Done    // Task, Attempt, Node, Returns (fewer than Spec.Returns is a system failure), N (of a stream: its items)
-	Failed  // Task, Attempt, Node, Fault, Object (the lost one, for ArgLost), N (WorkerDied, Bystander: how many others may have ended the process)
+	Failed  // Task, Attempt, Node, Fault, Object and To (for ArgLost: the lost one, and where it was looked for), N (WorkerDied, Bystander: how many others may have ended the process)
 
 	// From the object plane and the cluster.
 	CopyAdded // Object, Node
@@ -83,6 +83,7 @@ const (
 	ReplayMismatch                  // a stream's retry made fewer items than had been delivered already
 	ShortResult                     // the execution said it was done but not all values came
 	Final                           // as User, with an error that is not retried whatever the task's options say
+	ArgMoved                        // an argument was looked for where it is no more: runs again, uncounted. Only in effects
 )
 
 // Event is something that happened. Only the fields its kind names are read.

@@ -237,7 +237,18 @@ func (m *Machine) failedEvent(ev *Event) {
 	if t.node.IsZero() {
 		t.node = ev.Node
 	}
-	m.failed(t, t.blame(ev), ev.Object)
+	fault := t.blame(ev)
+	if fault == ArgLost && m.moved(ev.Object, ev.To) {
+		fault = ArgMoved
+	}
+	m.failed(t, fault, ev.Object)
+}
+
+// moved reports whether o is at places, but not where it was looked for. Each time
+// that can be said once: the next attempt is told of the places that there are.
+func (m *Machine) moved(oid id.Object, looked id.Node) bool {
+	o := m.find(oid)
+	return !looked.IsZero() && o != nil && o.state == objAvailable && o.where == AtNode && !o.isAt(looked)
 }
 
 // blame decides what a report about a shared process means for t. Which of the
@@ -299,10 +310,12 @@ func (f Fault) system() bool {
 // mayRetry decides whether t runs again after fault, and counts it.
 func (m *Machine) mayRetry(t *task, fault Fault) bool {
 	limit := t.spec.MaxRetries
-	if t.creates() && fault != ArgLost {
+	if t.creates() && fault != ArgLost && fault != ArgMoved {
 		return false
 	}
 	switch fault {
+	case ArgMoved:
+		return true
 	case User:
 		return t.spec.RetryErrors && charge(&t.userUsed, limit)
 	case WorkerDied, NodeDied, ShortResult, ActorMaybe:

@@ -149,6 +149,9 @@ func (w *world) event(d *datadriven.TestData) {
 		}
 	case Failed:
 		ev.Fault = fault(arg(d, "fault", ""))
+		if looked := arg(d, "looked", ""); looked != "" {
+			ev.To = node(looked)
+		}
 		if lost := objects(d, "lost"); len(lost) > 0 {
 			ev.Object = lost[0]
 		} else {

@@ -9,20 +9,26 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/wire"
 )
 
 const (
 	chunkSize = 4 << 20 // bytes that one request asks for
 	abreast   = 2       // requests of one Read at a time, for each source
-	tries     = 3       // requests for one chunk, at each source
+	tries     = 3       // requests for a chunk that comes corrupted, at each source
 )
+
+var errCorrupted = errors.New("the bytes that came do not have their checksum")
 
 // Pull reads what another node serves by a name. The reader must be closed; it
 // ends with an error if ctx does. Reads of many bytes are the fastest: they go
 // straight into the caller's memory, which has what is right only once they
-// return without an error. Not for concurrent use.
+// return without an error. Not for concurrent use. A node that cannot be reached
+// is asked again until it has been forgotten, or for so long that the error has
+// code Timeout; with any other one the bytes are not there.
 func (p *Peers) Pull(ctx context.Context, from id.Node, name string) (io.ReadCloser, error) {
 	return p.PullAny(ctx, []id.Node{from}, name)
 }
@@ -33,20 +39,53 @@ func (p *Peers) PullAny(ctx context.Context, from []id.Node, name string) (io.Re
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(p.ctx, cancel)
 	r := &puller{p: p, ctx: ctx, name: name, from: from, cancel: func() { stop(); cancel() }}
-	var errs error
-	for _, n := range from {
-		res, size, err := r.ask(n, 0, chunkSize) //nolint:bodyclose // whole or the puller closes it
-		if err == nil && size < 0 {
-			return whole{res.Body, r.cancel}, nil
-		}
-		if err == nil {
-			r.head, r.size = res, size
-			return r, nil
-		}
-		errs = errors.Join(errs, fmt.Errorf("pull %s of node %s: %w", name, n, err))
+	err := r.anyOf(0, func(n id.Node) (err error) {
+		r.head, r.size, err = r.ask(n, 0, chunkSize) //nolint:bodyclose // whole or the puller closes it
+		return err
+	})
+	if err != nil {
+		r.cancel()
+		return nil, err
 	}
-	r.cancel()
-	return nil, errs
+	if r.size < 0 {
+		return whole{r.head.Body, r.cancel}, nil
+	}
+	return r, nil
+}
+
+// anyOf has the sources asked in turn, from the i-th on, until one has answered.
+func (r *puller) anyOf(i int, ask func(id.Node) error) error {
+	end, pause := time.Now().Add(r.p.cfg.PullAfter), firstPause
+	for try := 1; ; try++ {
+		var errs error
+		again := false
+		for k := range r.from {
+			n := r.from[(i+k)%len(r.from)]
+			err := ask(n)
+			if err == nil || r.ctx.Err() != nil {
+				return err
+			}
+			again = again || !r.p.isDead(n) && (unreached(err) || try < tries && errors.Is(err, errCorrupted))
+			errs = errors.Join(errs, fmt.Errorf("pull %s of node %s: %w", r.name, n, err))
+		}
+		if !again {
+			return errs
+		}
+		if time.Now().After(end) {
+			return &wire.Error{Code: wire.Timeout, Op: "pull", Message: fmt.Sprintf("no answer for %v: %v", r.p.cfg.PullAfter, errs), Err: errs}
+		}
+		select {
+		case <-r.ctx.Done():
+			return r.ctx.Err()
+		case <-time.After(pause):
+			pause = min(2*pause, lastPause)
+		}
+	}
+}
+
+// unreached reports whether a source has not said anything.
+func unreached(err error) bool {
+	return (transient(err) || refused(err) || errors.Is(err, io.ErrUnexpectedEOF)) && !errors.Is(err, errStranger)
 }
 
 // whole is an answer that has everything.
@@ -141,17 +180,11 @@ func (r *puller) fill(b []byte) error {
 // chunk reads one chunk, the i-th of a Read, at an offset. Come is an answer that
 // has it, if there is one.
 func (r *puller) chunk(i int, offset int64, b []byte, come *http.Response) error {
-	var errs error
-	for try := range tries * len(r.from) {
-		n := r.from[(i+try)%len(r.from)]
-		err := r.chunkOf(n, offset, b, come)
-		if err == nil || r.ctx.Err() != nil {
-			return err
-		}
+	return r.anyOf(i, func(n id.Node) error {
+		res := come
 		come = nil
-		errs = errors.Join(errs, fmt.Errorf("pull %s of node %s at %d: %w", r.name, n, offset, err))
-	}
-	return errs
+		return r.chunkOf(n, offset, b, res)
+	})
 }
 
 func (r *puller) chunkOf(n id.Node, offset int64, b []byte, res *http.Response) (err error) {
@@ -178,7 +211,7 @@ func readChunk(res *http.Response, b []byte) error {
 		}
 	}
 	if want := res.Header.Get(checksumHeader); err == nil && want != checksum(b) {
-		err = fmt.Errorf("the bytes that came do not have the checksum %s", want)
+		err = errCorrupted
 	}
 	return err
 }

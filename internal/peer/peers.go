@@ -55,6 +55,9 @@ type Config struct {
 	// RefusedAfter is how long connections to a node must have been refused for
 	// the event Refused. 0 is 300 ms.
 	RefusedAfter time.Duration
+	// PullAfter is how long a pull asks nodes that cannot be reached. 0 is 15 s,
+	// in which one that is dead has been declared so.
+	PullAfter time.Duration
 
 	dial func(ctx context.Context, address string) (net.Conn, error) // nil: TCP
 }
@@ -83,6 +86,9 @@ func New(cfg Config) *Peers {
 	}
 	if cfg.RefusedAfter == 0 {
 		cfg.RefusedAfter = 300 * time.Millisecond
+	}
+	if cfg.PullAfter == 0 {
+		cfg.PullAfter = 15 * time.Second
 	}
 	if cfg.dial == nil {
 		cfg.dial = dialTCP

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -78,7 +79,7 @@ func (c *cable) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.wait()
 	c.w.change(b[:n])
-	return n, err
+	return n, asTCP(err)
 }
 
 // change changes a byte that has come, if it is the one.
@@ -108,7 +109,15 @@ func (c *cable) Write(b []byte) (int, error) {
 		_ = c.Close()
 		err = syscall.ECONNRESET
 	}
-	return done, err
+	return done, asTCP(err)
+}
+
+// asTCP is err as a connection of the network has it that was cut.
+func asTCP(err error) error {
+	if errors.Is(err, io.ErrClosedPipe) {
+		return syscall.ECONNRESET
+	}
+	return err
 }
 
 func (c *cable) wait() {

@@ -53,7 +53,7 @@ func (p *Peers) newTransport() *http.Transport {
 // the open source pins; sendfile would send what a page holds later.
 func (p *Peers) servePull(w http.ResponseWriter, r *http.Request) {
 	if !p.enter() {
-		return
+		panic(http.ErrAbortHandler) // no answer is not an empty one
 	}
 	defer p.wg.Done()
 	if r.TLS != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/leak"
+	"github.com/weftrun/weft/internal/wire"
 )
 
 // pull reads all of what another serves by a name.
@@ -213,7 +214,55 @@ func TestPullCut(t *testing.T) {
 		t.Error("after the death of a source:", err)
 	}
 	_ = r.Close()
+	a.Forget(d.id)
 	if _, err := a.fetch(t, len(data), d.id); err == nil {
 		t.Error("pulled from the dead")
+	}
+}
+
+// A source that is not there yet, or not any more, is asked until it is there or
+// declared dead.
+func TestPullWaits(t *testing.T) {
+	leak.Check(t)
+	w := newWires()
+	var open atomic.Int32
+	data := noise(3 * chunkSize)
+	asked := make(chan struct{})
+	var there atomic.Bool
+	a := w.party(t, 1, func(c *Config) {
+		c.Address = func(n id.Node) (string, bool) {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			return port(n[0]), there.Load()
+		}
+	})
+	type result struct {
+		data []byte
+		err  error
+	}
+	fetch := func(n id.Node) <-chan result {
+		c := make(chan result, 1)
+		go func() {
+			got, err := a.fetch(t, len(data), n)
+			c <- result{got, err}
+		}()
+		for range 3 {
+			<-asked
+		}
+		return c
+	}
+	c := fetch(id.Node{2})
+	w.party(t, 2, serving(data, &open))
+	there.Store(true)
+	if r := <-c; r.err != nil || !bytes.Equal(r.data, data) {
+		t.Error("of a node that came later:", r.err)
+	}
+	there.Store(false)
+	c = fetch(id.Node{3})
+	a.Forget(id.Node{3})
+	if r := <-c; r.err == nil || errors.Is(r.err, wire.Timeout) {
+		t.Error("of a node that is dead:", r.err)
 	}
 }

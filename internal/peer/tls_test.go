@@ -107,7 +107,10 @@ func TestWrongCertificates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWires()
-			a, b := w.party(t, 1, ca.secure(t, id.Node{1})), w.party(t, 2, change)
+			briefly := func(change func(*Config)) func(*Config) {
+				return func(c *Config) { change(c); c.PullAfter = time.Millisecond }
+			}
+			a, b := w.party(t, 1, briefly(ca.secure(t, id.Node{1}))), w.party(t, 2, briefly(change))
 			a.send(b, 1, 1, 0)
 			a.until(t, "a report", func() bool { return a.told(Broken, b.id)() || a.told(Refused, b.id)() })
 			b.send(a, 1, 1, 0)

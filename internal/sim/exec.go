@@ -27,18 +27,20 @@ func (n *node) bring(e *execution) {
 		}
 		e.missing++
 		o := a.Object
-		n.fetch(a, func(ok bool) { e.fetched(o, ok) })
+		at := a.Node
+		n.fetch(a, func(ok bool) { e.fetched(o, at, ok) })
 	}
 	if e.missing == 0 && e.phase == fetching {
 		e.enqueue()
 	}
 }
 
-func (e *execution) fetched(o id.Object, ok bool) {
+func (e *execution) fetched(o id.Object, at id.Node, ok bool) {
 	e.missing--
 	switch {
 	case e.phase != fetching:
 	case !ok:
+		e.looked = at
 		e.end(own.ArgLost, o)
 	case e.missing == 0:
 		e.enqueue()
@@ -324,7 +326,7 @@ func (n *node) outcome(e *execution, fault own.Fault, lost id.Object, returns []
 	m := message{kind: msgDone, task: e.task, attempt: e.attempt, lease: dispatch.Lease(e.push.lease), ran: e.ran(),
 		incarnation: e.incarnation, returns: returns, n: int(e.item)}
 	if fault != 0 {
-		m.kind, m.fault, m.object, m.n = msgFailed, fault, lost, e.others
+		m.kind, m.fault, m.object, m.looked, m.n = msgFailed, fault, lost, e.looked, e.others
 	}
 	if e.spec.Kind == spec.KindCreate {
 		n.constructed(e, fault)
@@ -385,7 +387,7 @@ func (n *node) ended(from *node, m *message) {
 	}
 	ev := own.Event{Kind: own.Done, Task: m.task, Attempt: m.attempt, Node: m.at, Returns: m.returns, N: m.n}
 	if m.kind == msgFailed {
-		ev.Kind, ev.Fault, ev.Object = own.Failed, m.fault, m.object
+		ev.Kind, ev.Fault, ev.Object, ev.To = own.Failed, m.fault, m.object, m.looked
 		if m.fault == own.ArgLost {
 			n.stepOwn(&own.Event{Kind: own.CopyLost, Object: m.object, Node: m.at})
 		}

@@ -72,6 +72,7 @@ type message struct {
 	due         time.Duration // when it arrives
 	ran         int64         // how long the task ran, in nanoseconds
 	at          id.Node       // where the task ran, if not at the sender
+	looked      id.Node       // where the lost argument was to be
 }
 
 // link carries messages of one node to another: numbered, in order, each once.

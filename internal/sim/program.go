@@ -75,6 +75,7 @@ type execution struct {
 	begun   time.Duration
 	cancel  bool
 	others  int         // who may have ended its process, when it has died
+	looked  id.Node     // where an argument was that is lost
 	item    uint32      // of a stream: the next
 	open    int         // of a stream: items it may still make unread
 	kids    []id.Object // references to children's returns

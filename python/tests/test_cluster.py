@@ -1,6 +1,7 @@
 """Several nodes on this machine."""
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -149,3 +150,47 @@ def test_removed_in_good_order(cluster):
     cluster.wait_for_nodes()
     with pytest.raises(ValueError, match="does not know"):
         cluster.add_node(colour="blue")
+
+
+def test_every_node_is_replaced_under_load(cluster):
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
+    ray.init(address=cluster.address)
+
+    @ray.remote(num_cpus=0.5)
+    def leaf(i):
+        return bytes([i]) * 200_000
+
+    @ray.remote(num_cpus=0.5)
+    def add(a, b):
+        return bytes([(a[0] + b[0]) % 256]) * 200_000
+
+    rounds, failures, ended = [0], [], threading.Event()
+
+    def load():
+        while not ended.is_set() and not failures:
+            try:
+                parts = [leaf.remote(i) for i in range(16)]
+                while len(parts) > 1:
+                    parts = [add.remote(a, b) for a, b in zip(parts[::2], parts[1::2])]
+                assert ray.get(parts[0], timeout=60) == bytes([sum(range(16))]) * 200_000
+                rounds[0] += 1
+            except Exception as e:
+                failures.append(e)
+
+    def another_round():
+        before = rounds[0]
+        until(lambda: failures or rounds[0] > before, timeout=90)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for node in nodes:
+            another_round()
+            cluster.remove_node(node)
+            another_round()
+            cluster.add_node(num_cpus=1)
+        another_round()
+    finally:
+        ended.set()
+        thread.join()
+    assert not failures, failures

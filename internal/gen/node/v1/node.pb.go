@@ -1302,6 +1302,7 @@ type Outcome struct {
 	Error         *v1.Error              `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
 	Fault         uint32                 `protobuf:"varint,8,opt,name=fault,proto3" json:"fault,omitempty"`    // own.Fault; 0 is none
 	Lost          []byte                 `protobuf:"bytes,9,opt,name=lost,proto3" json:"lost,omitempty"`       // the argument, for ArgLost
+	Looked        []byte                 `protobuf:"bytes,13,opt,name=looked,proto3" json:"looked,omitempty"`  // the node where it was looked for
 	Others        uint32                 `protobuf:"varint,10,opt,name=others,proto3" json:"others,omitempty"` // that may have ended the process
 	Exits         bool                   `protobuf:"varint,11,opt,name=exits,proto3" json:"exits,omitempty"`   // the actor ends with this call
 	Incarnation   uint32                 `protobuf:"varint,12,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
@@ -1398,6 +1399,13 @@ func (x *Outcome) GetFault() uint32 {
 func (x *Outcome) GetLost() []byte {
 	if x != nil {
 		return x.Lost
+	}
+	return nil
+}
+
+func (x *Outcome) GetLooked() []byte {
+	if x != nil {
+		return x.Looked
 	}
 	return nil
 }
@@ -2019,7 +2027,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x03Arg\x12,\n" +
 	"\x05value\x18\x01 \x01(\v2\x16.weft.session.v1.ValueR\x05value\x12.\n" +
 	"\aobjects\x18\x02 \x03(\v2\x14.weft.node.v1.ReturnR\aobjects\x12\x12\n" +
-	"\x04list\x18\x03 \x01(\bR\x04list\"\xcd\x02\n" +
+	"\x04list\x18\x03 \x01(\bR\x04list\"\xe5\x02\n" +
 	"\aOutcome\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\fR\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -2030,6 +2038,7 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x05error\x18\a \x01(\v2\x16.weft.session.v1.ErrorR\x05error\x12\x14\n" +
 	"\x05fault\x18\b \x01(\rR\x05fault\x12\x12\n" +
 	"\x04lost\x18\t \x01(\fR\x04lost\x12\x16\n" +
+	"\x06looked\x18\r \x01(\fR\x06looked\x12\x16\n" +
 	"\x06others\x18\n" +
 	" \x01(\rR\x06others\x12\x14\n" +
 	"\x05exits\x18\v \x01(\bR\x05exits\x12 \n" +

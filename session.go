@@ -37,10 +37,12 @@ type initOptions struct {
 }
 
 // Address makes Init join a node instead of starting one: that which serves at
-// the given socket path, as `weft start` prints it, or a gateway to a cluster at
-// weft://HOST:PORT, which no `weft start` serves yet, with a token in WEFT_TOKEN
-// or before HOST and an @. A connection to a gateway may be cut for 30 seconds
-// at a time. Then what the program has submitted runs on.
+// the given socket path, as `weft start` prints it, or from another machine a node
+// of a cluster at weft://HOST:PORT, which is where it listens for others. The token
+// that `weft token create --role driver` makes is in WEFT_TOKEN or before HOST and
+// an @; beside a head of the same user none is needed. The connection may be cut
+// for 30 seconds at a time: what the program has submitted runs on, and nothing is
+// lost. A program that ends without Shutdown has a job for as long.
 func Address(a string) InitOption { return func(o *initOptions) { o.address = a } }
 
 // Resources says what an embedded node has: CPU, GPU, memory in bytes, and
@@ -133,7 +135,7 @@ func open(ctx context.Context, o *initOptions) (*Session, error) {
 
 // openRemote joins a cluster from outside.
 func openRemote(ctx context.Context, o *initOptions) (*Session, error) {
-	target, err := remote.ParseAddress(o.address, os.Getenv(remote.TokenEnv))
+	target, err := remote.ParseAddress(o.address, os.Getenv)
 	if err != nil {
 		return nil, err
 	}

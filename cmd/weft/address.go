@@ -1,10 +1,10 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/weftrun/weft/internal/token"
 )
 
 // addressVariable names the node that commands and programs mean.
@@ -22,12 +22,7 @@ const (
 const maxSocketPath = 107
 
 // defaultDir is where a user's node is unless somebody says otherwise.
-func (p *program) defaultDir() string {
-	if run := p.getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(run) {
-		return filepath.Join(run, "weft")
-	}
-	return filepath.Join("/tmp", fmt.Sprintf("weft-%d", os.Getuid()))
-}
+func (p *program) defaultDir() string { return token.RunDir(p.getenv) }
 
 // apiSocket is where a node that serves sessions at socket serves its API.
 func apiSocket(socket string) string { return strings.TrimSuffix(socket, ".sock") + ".api.sock" }
@@ -50,6 +45,8 @@ func (p *program) apiAddress() (string, error) {
 		return address, nil
 	case strings.HasPrefix(address, "https://"):
 		return "", usagef("address %q: a node has no TLS yet; use its socket, or http:// to the loopback address", address)
+	case strings.HasPrefix(address, "weft://"):
+		return "", usagef("address %q is for programs; commands want a node of this machine: its directory or socket, with --address or in %s", address, addressVariable)
 	}
 	address = strings.TrimPrefix(strings.TrimPrefix(address, "unix:"), "//")
 	switch {

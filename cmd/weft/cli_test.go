@@ -36,8 +36,11 @@ func TestMain(m *testing.M) {
 		os.Exit(client.WorkerMain())
 	}
 	if as := os.Getenv(asWeft); as != "" {
-		if as == hangs {
+		switch as {
+		case hangs:
 			hangWhenDetached(os.Args)
+		case drives:
+			os.Exit(driveMain())
 		}
 		main()
 	}

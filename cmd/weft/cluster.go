@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -21,15 +22,15 @@ import (
 	"github.com/weftrun/weft/internal/token"
 )
 
-// headPort is where a head listens unless told otherwise; tokenVariable may
-// have a token, which nobody should see in a list of processes.
-const (
-	headPort      = "6380"
-	tokenVariable = "WEFT_TOKEN"
-)
+// headPort is where a head listens unless told otherwise.
+const headPort = "6380"
 
-// firstToken is how long the token is good for that a head prints when it starts.
-const firstToken = time.Hour
+// How long tokens are good for unless told otherwise: of nodes, which are there
+// while somebody starts them, and of drivers, which are written down.
+const (
+	firstToken  = time.Hour
+	driverToken = 30 * 24 * time.Hour
+)
 
 // nodeConfig is a node, alone or in a cluster.
 type nodeConfig struct {
@@ -40,31 +41,36 @@ type nodeConfig struct {
 	heads  string   // folder of local heads' tokens
 	listen string   // for other nodes; "": it is alone
 	known  string   // listen as others know it
+	away   time.Duration
+	python string // of drivers from outside whose own is not here
 }
 
 // clusterFlags are the flags of `weft start` about the cluster.
 type clusterFlags struct {
 	head                     bool
 	listen, advertise, token string
+	away                     time.Duration
 }
 
 func (f *clusterFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.head, "head", false, "begin a cluster, or with --address become another head of one: keep its metadata and be ready to coordinate it")
-	flags.StringVar(&f.listen, "listen", "", "HOST:PORT for other nodes (default: 127.0.0.1, port "+headPort+" of the first head, else any; of a node that joins, its own address on the way to the head)")
+	flags.StringVar(&f.listen, "listen", "", "HOST:PORT for other nodes, and for drivers on other machines (default: 127.0.0.1, port "+headPort+" of the first head, else any; of a node that joins, its own address on the way to the head)")
 	flags.StringVar(&f.advertise, "advertise", "", "HOST:PORT at which other nodes reach that, if it is another")
-	flags.StringVar(&f.token, "token", "", "lets this node into the cluster (default $"+tokenVariable+"; not needed on the head's machine)")
+	flags.StringVar(&f.token, "token", "", "lets this node into the cluster (default $"+token.Env+"; not needed on the head's machine)")
+	flags.DurationVar(&f.away, "driver-timeout", 30*time.Second, "how long the connection of a driver on another machine may be gone before its job ends")
 }
 
 // complete says what the node is in which cluster. join is the address given.
 func (f *clusterFlags) complete(cfg *nodeConfig, p *program) error {
-	cfg.head, cfg.listen, cfg.known, cfg.token, cfg.heads = f.head, f.listen, f.advertise, f.token, p.defaultDir()+"-heads"
+	cfg.head, cfg.listen, cfg.known, cfg.token, cfg.heads = f.head, f.listen, f.advertise, f.token, token.Neighbours(p.defaultDir())
+	cfg.away, cfg.python = f.away, driversPython()
 	if cfg.token == "" {
-		cfg.token = p.getenv(tokenVariable)
+		cfg.token = p.getenv(token.Env)
 	}
 	join := p.address
 	if join == "" {
 		if !f.head && (f.listen != "" || f.advertise != "" || f.token != "") {
-			return usagef("--listen, --advertise and --token are for a node of a cluster: want --head, or --address HOST:PORT of a head")
+			return usagef("--listen, --advertise and --token are for a node of a cluster: want --head, which may be a cluster of one, or --address HOST:PORT of a head")
 		}
 		if !f.head {
 			return nil
@@ -131,7 +137,7 @@ func newMember(cfg nodeConfig) (daemon, error) {
 
 // Start implements daemon.
 func (m *member) Start(ctx context.Context) (err error) {
-	c := cluster.Config{Node: m.cfg.Config, Listen: m.cfg.listen, Advertise: m.cfg.known,
+	c := cluster.Config{Node: m.cfg.Config, Listen: m.cfg.listen, Advertise: m.cfg.known, Away: m.cfg.away, Python: m.cfg.python,
 		Expelled: func() { m.once.Do(func() { close(m.expelled) }) }}
 	rand.Read(c.ID[:])
 	var others []string
@@ -160,13 +166,13 @@ func (m *member) join(ctx context.Context, c *cluster.Config) (metadata []string
 		hosts = m.hosts()
 	}
 	for _, address := range m.cfg.join {
-		token := m.cfg.token
-		if token == "" {
-			if token, err = neighbourToken(m.cfg.heads, address); err != nil {
-				return nil, err
+		secret := m.cfg.token
+		if secret == "" {
+			if secret, err = token.OfNeighbour(m.cfg.heads, address); err != nil {
+				return nil, fmt.Errorf("%w: start one with --head, or give the --token that `weft token create` prints at the head", err)
 			}
 		}
-		a, failed := identity.Join(ctx, address, token, c.ID, hosts)
+		a, failed := identity.Join(ctx, address, secret, c.ID, hosts)
 		if failed != nil {
 			err = errors.Join(err, failed)
 			continue

@@ -55,6 +55,15 @@ func runPython(asRay bool, args []string) error {
 	return fmt.Errorf("%s cannot be started: %w", python, err)
 }
 
+// driversPython is the interpreter for drivers from outside, "" if there is none.
+func driversPython() string {
+	path, err := findPython()
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
 // findPython returns the interpreter's path.
 func findPython() (string, error) {
 	own := filepath.Join(".venv", "bin", "python")

@@ -376,6 +376,7 @@ func (p *program) announce(r readyReport, detached bool) error {
 	p.say("  programs   export %s=%s", addressVariable, r.Address)
 	if r.Join != "" {
 		p.say("  join       %s", r.Join)
+		p.say("  elsewhere  weft token create --role driver%s", at)
 	}
 	p.say("  look       weft status%s", at)
 	if detached {

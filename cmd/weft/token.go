@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -30,13 +29,15 @@ type tokenRequest struct {
 	Life   time.Duration `json:"life,omitempty"`
 	Head   bool          `json:"head,omitempty"`
 	Once   bool          `json:"once,omitempty"`
+	Role   token.Role    `json:"role,omitempty"`
 }
 
 // tokenReply answers.
 type tokenReply struct {
-	Token  string               `json:"token,omitempty"`
-	Join   string               `json:"join,omitempty"` // the command
-	Tokens []identity.TokenInfo `json:"tokens,omitempty"`
+	Token   string               `json:"token,omitempty"`
+	Join    string               `json:"join,omitempty"`    // the command of a node
+	Address string               `json:"address,omitempty"` // of a driver
+	Tokens  []identity.TokenInfo `json:"tokens,omitempty"`
 }
 
 // serveTokens implements http.Handler.
@@ -66,11 +67,15 @@ func (m *member) tokens(r *http.Request) (reply tokenReply, err error) {
 	if req.Revoke != "" {
 		return reply, identity.Revoke(r.Context(), m.store, req.Revoke)
 	}
-	t, err := m.authority.NewToken(r.Context(), m.store, identity.TokenOptions{Life: req.Life, Head: req.Head, Once: req.Once})
+	t, err := m.authority.NewToken(r.Context(), m.store, identity.TokenOptions{Life: req.Life, Head: req.Head, Once: req.Once, Role: req.Role})
 	if err != nil {
 		return reply, err
 	}
 	reply.Token = t.String()
+	if req.Role != "" {
+		reply.Address = "weft://" + m.Address()
+		return reply, nil
+	}
 	reply.Join = fmt.Sprintf("weft start --address %s --token %s", m.Address(), t)
 	if req.Head {
 		reply.Join += " --head"
@@ -85,8 +90,8 @@ func (m *member) neighbours() string {
 	return filepath.Join(m.cfg.heads, port)
 }
 
-// welcomeNeighbours lets nodes of this machine and user in without a token of
-// their own.
+// welcomeNeighbours lets nodes and drivers of this machine and user in without a
+// token of their own.
 func (m *member) welcomeNeighbours(ctx context.Context) error {
 	if err := privateDir(m.cfg.heads); err != nil {
 		return err
@@ -97,7 +102,7 @@ func (m *member) welcomeNeighbours(ctx context.Context) error {
 			_ = identity.Revoke(ctx, m.store, old.Name())
 		}
 	}
-	t, err := m.authority.NewToken(ctx, m.store, identity.TokenOptions{Head: true})
+	t, err := m.authority.NewToken(ctx, m.store, identity.TokenOptions{Head: true, Role: token.Admin})
 	if err != nil {
 		return err
 	}
@@ -136,18 +141,8 @@ func (m *member) invite(ctx context.Context) error {
 	return err
 }
 
-// neighbourToken is that of a head on this machine.
-func neighbourToken(dir, address string) (string, error) {
-	_, port, _ := net.SplitHostPort(address)
-	b, err := os.ReadFile(filepath.Join(dir, port))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("no head of this user runs on this machine at port %s: start one with --head, or give the --token that `weft token create` prints at the head", port)
-	}
-	return string(b), err
-}
-
 func (p *program) tokenCommand() *cobra.Command {
-	c := &cobra.Command{Use: "token", Short: "Let nodes into a cluster", Long: "Token makes, lists and revokes the tokens by which nodes of other machines join. It talks to a head."}
+	c := &cobra.Command{Use: "token", Short: "Let nodes and drivers into a cluster", Long: "Token makes, lists and revokes the tokens by which nodes of other machines join and programs on them are let in. It talks to a head."}
 	c.AddCommand(p.tokenCreateCommand(), p.tokenListCommand(), p.tokenRevokeCommand())
 	return c
 }
@@ -155,14 +150,24 @@ func (p *program) tokenCommand() *cobra.Command {
 func (p *program) tokenCreateCommand() *cobra.Command {
 	var req tokenRequest
 	var reusable bool
+	var role string
 	c := &cobra.Command{
 		Use: "create", Short: "Make a token", Args: cobra.NoArgs,
-		Long: "Create prints a token and the command to join with it. A token lets one node in, unless it is --reusable.",
+		Long: "Create prints a token and the command to join with it. A token lets one node in, unless it is --reusable.\n\n" +
+			"With --role it is for programs on other machines, any number of them, and what is printed sets the two variables\n" +
+			"that they need. A reader looks at the cluster's state; a driver runs tasks and actors; an admin also reads what\n" +
+			"any failed task was called with (weft replay).",
+		Example: "  weft token create\n  weft token create --role driver --ttl 8h",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if req.Life < 0 {
 				return usagef("--ttl %v: want 0 or more", req.Life)
 			}
-			req.Once = !reusable
+			req.Once = !reusable && role == ""
+			if role != "" {
+				if err := req.forDriver(role, reusable, c.Flags().Changed("ttl")); err != nil {
+					return err
+				}
+			}
 			reply, err := p.askTokens(c.Context(), &req)
 			if err != nil {
 				return err
@@ -170,14 +175,33 @@ func (p *program) tokenCreateCommand() *cobra.Command {
 			if p.json() {
 				return p.printJSON(reply)
 			}
-			fmt.Fprintln(p.stdout, reply.Join)
+			if role != "" {
+				p.say("export %s=%s %s=%s", addressVariable, reply.Address, token.Env, reply.Token)
+				return nil
+			}
+			p.say("%s", reply.Join)
 			return nil
 		},
 	}
-	c.Flags().DurationVar(&req.Life, "ttl", firstToken, "how long it is good for; 0 is for ever")
+	c.Flags().StringVar(&role, "role", "", "it is for programs on other machines, which may do as much as a reader, driver or admin")
+	c.Flags().DurationVar(&req.Life, "ttl", firstToken, fmt.Sprintf("how long it is good for (with --role %v); 0 is for ever", driverToken))
 	c.Flags().BoolVar(&req.Head, "head", false, "it lets another head in")
 	c.Flags().BoolVar(&reusable, "reusable", false, "it lets any number of nodes in")
 	return c
+}
+
+// forDriver makes the request one for a driver's token.
+func (r *tokenRequest) forDriver(role string, reusable, life bool) (err error) {
+	if r.Head || reusable {
+		return usagef("--role is for programs, --head and --reusable are for nodes: choose")
+	}
+	if r.Role, err = token.ParseRole(role); err != nil {
+		return usagef("--role: %w", err)
+	}
+	if !life {
+		r.Life = driverToken
+	}
+	return nil
 }
 
 func (p *program) tokenListCommand() *cobra.Command {
@@ -205,6 +229,12 @@ func (p *program) tokenListCommand() *cobra.Command {
 func describeToken(t identity.TokenInfo, now time.Time) string {
 	text := t.Name + "  lets in " + map[bool]string{true: "one ", false: "any "}[t.Once] + map[bool]string{true: "head", false: "node"}[t.Head]
 	switch {
+	case t.Head && t.Role != "":
+		text += fmt.Sprintf(" and %s of this machine", t.Role)
+	case t.Role != "":
+		text = t.Name + "  lets in any " + t.Role
+	}
+	switch {
 	case t.Expires.IsZero():
 		return text
 	case now.After(t.Expires):
@@ -215,7 +245,7 @@ func describeToken(t identity.TokenInfo, now time.Time) string {
 
 func (p *program) tokenRevokeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke NAME", Short: "Delete a token; nodes that used it stay", Args: cobra.ExactArgs(1),
+		Use: "revoke NAME", Short: "Delete a token; nodes that used it stay, sessions of drivers end", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			_, err := p.askTokens(c.Context(), &tokenRequest{Revoke: args[0]})
 			return err

@@ -3,7 +3,8 @@
 // coordinator's shell.
 //
 // The nouns: a [Member] is one node of a cluster. A head is one that has a
-// metadata store. The others need the address of any head.
+// metadata store. The others need the address of any head. Drivers from outside
+// use any.
 //
 // A Member owns its links and the addresses of the other nodes.
 package cluster

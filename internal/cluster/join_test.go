@@ -12,6 +12,7 @@ import (
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/identity"
 	"github.com/weftrun/weft/internal/node"
+	"github.com/weftrun/weft/internal/token"
 )
 
 // A token lets in whom it is for, once, and while it is good.
@@ -19,7 +20,7 @@ func TestTokens(t *testing.T) {
 	head, other := start(t, 0), start(t, 0)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	token := func(of *member, o identity.TokenOptions) string {
+	fresh := func(of *member, o identity.TokenOptions) string {
 		t.Helper()
 		made, err := of.authority.NewToken(ctx, of.store, o)
 		if err != nil {
@@ -27,7 +28,7 @@ func TestTokens(t *testing.T) {
 		}
 		return made.String()
 	}
-	once := token(head, identity.TokenOptions{Once: true, Life: time.Hour})
+	once := fresh(head, identity.TokenOptions{Once: true, Life: time.Hour})
 	if _, err := identity.Join(ctx, head.Address(), once, newID(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -42,11 +43,11 @@ func TestTokens(t *testing.T) {
 		name, token, says string
 		hosts             []string
 	}{
-		{"used", once, identity.ErrNoToken.Error(), nil},
-		{"revoked", revoked.String(), identity.ErrNoToken.Error(), nil},
-		{"expired", token(head, identity.TokenOptions{Life: 1}), identity.ErrExpired.Error(), nil},
-		{"another cluster's", token(other, identity.TokenOptions{}), "another cluster than the token", nil},
-		{"not for heads", token(head, identity.TokenOptions{}), "no other head can", []string{"h"}},
+		{"used", once, token.ErrUnknown.Error(), nil},
+		{"revoked", revoked.String(), token.ErrUnknown.Error(), nil},
+		{"expired", fresh(head, identity.TokenOptions{Life: 1}), identity.ErrExpired.Error(), nil},
+		{"another cluster's", fresh(other, identity.TokenOptions{}), "another cluster than the token", nil},
+		{"not for heads", fresh(head, identity.TokenOptions{}), "no other head can", []string{"h"}},
 		{"garbage", "weft-xyz", "that is no token", nil},
 	} {
 		if _, err := identity.Join(ctx, head.Address(), c.token, newID(), c.hosts); err == nil || !strings.Contains(err.Error(), c.says) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/weftrun/weft/internal/identity"
 	"github.com/weftrun/weft/internal/node"
 	"github.com/weftrun/weft/internal/peer"
+	"github.com/weftrun/weft/internal/remote"
 	"github.com/weftrun/weft/internal/state"
 )
 
@@ -39,6 +41,10 @@ type Config struct {
 	// others in there.
 	Store control.Store
 	Desk  *identity.Desk
+	// Away is how long a driver from outside may be gone: 30 s. Python is the
+	// interpreter of those whose own is not on this machine.
+	Away   time.Duration
+	Python string
 	// Expelled is called, at most once, when the cluster has declared this node
 	// dead or let it go. What it runs is nobody's any more: close it.
 	Expelled func()
@@ -59,6 +65,7 @@ type Member struct {
 	node     *node.Node
 	seat     *head.Seat
 	peers    *peer.Peers
+	drivers  *remote.Gateway // nil before Start
 	address  string
 	listener net.Listener
 	serving  sync.WaitGroup
@@ -80,6 +87,7 @@ func New(cfg Config) *Member {
 	m := &Member{cfg: cfg, id: cfg.ID, addresses: map[id.Node]string{}, poke: make(chan struct{}, 1), ended: make(chan struct{})}
 	p := peer.Config{Self: m.id, TLS: cfg.Credentials.TLS(), Identify: identity.Identify, Address: m.where, Receive: m.receive,
 		Serve: m.serve, Event: m.linked}
+	p.Others = map[string]func(net.Conn){remote.Protocol: func(c net.Conn) { m.drivers.Handle(c) }}
 	if cfg.Desk != nil {
 		p.Guest, p.GuestProtocol = cfg.Desk, identity.Protocol
 	}
@@ -110,6 +118,8 @@ func (m *Member) Start(ctx context.Context) (err error) {
 		m.seat.Head = head.New(head.Config{Self: m.id, Address: m.address, Store: m.cfg.Store, Send: m.tell, Know: m.know,
 			Options: m.cfg.Options, Log: m.cfg.Node.Log})
 	}
+	m.drivers = remote.NewGateway(remote.Config{Socket: cfg.Socket, Authenticate: m.roleOf, Dir: filepath.Join(cfg.Dir, "programs"),
+		Python: m.cfg.Python, Resume: m.cfg.Away, Log: cfg.Log})
 	m.started = true
 	m.serving.Go(m.hearItself)
 	m.serving.Go(func() {
@@ -154,7 +164,7 @@ func (m *Member) Drain(ctx context.Context) error {
 }
 
 // Close leaves the cluster and ends the node. First nobody is served any more:
-// what others pull is memory that goes with the node.
+// what others pull is memory that goes with the node, and drivers hear why.
 func (m *Member) Close(ctx context.Context) error {
 	if m.started {
 		leaving, cancel := context.WithTimeout(ctx, leaveTime)
@@ -164,6 +174,9 @@ func (m *Member) Close(ctx context.Context) error {
 	}
 	if m.seat != nil && m.seat.Head != nil {
 		m.seat.Head.Close()
+	}
+	if m.drivers != nil {
+		m.drivers.Close()
 	}
 	err := m.peers.Close()
 	if m.node != nil {

@@ -250,6 +250,13 @@ func (m *Member) look(f *coordinate.Figures) {
 	m.rejoin(f, m.node.Holds())
 }
 
+// Heads are the nodes that this one knows to be heads.
+func (m *Member) Heads() []id.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.heads)
+}
+
 // ask looks for the one who leads.
 func (m *Member) ask(now time.Time) {
 	if now.Sub(m.asked) < heardEvery {

@@ -65,6 +65,9 @@ func (d *Desk) admit(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.Join
 	if err != nil {
 		return nil, err
 	}
+	if req.Driver {
+		return d.vouch(ctx, req.Token)
+	}
 	n, err := wire.ReadNode(req.Node)
 	if err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func (d *Desk) admit(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.Join
 		return nil, errors.New("this cluster keeps its metadata where no other head can")
 	}
 	if err := redeem(ctx, d.Store, t, req.Head); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; `weft token create%s` at a head makes one that is good", err, map[bool]string{true: " --head"}[req.Head])
 	}
 	reply := &peerv1.JoinReply{Authority: d.Authority.cert.Raw, Head: d.Self[:]}
 	if reply.Certificate, err = d.Authority.sign(n, key, req.Hosts); err != nil || !req.Head {
@@ -88,6 +91,37 @@ func (d *Desk) admit(ctx context.Context, req *peerv1.JoinRequest) (*peerv1.Join
 	}
 	reply.AuthorityKey, err = x509.MarshalPKCS8PrivateKey(d.Authority.key)
 	return reply, err
+}
+
+// vouch tells another node what a driver may do.
+func (d *Desk) vouch(ctx context.Context, secret string) (*peerv1.JoinReply, error) {
+	role, err := RoleOf(ctx, d.Store, secret)
+	if e := wire.AsError(err, wire.Closed); e != nil && e.Code == wire.Unauthenticated {
+		return &peerv1.JoinReply{Error: e.Message, Refused: true, Unknown: errors.Is(err, token.ErrUnknown)}, nil
+	}
+	return &peerv1.JoinReply{Role: string(role)}, err
+}
+
+// AskRole is RoleOf for a node that is no head: it asks the one at an address,
+// which is of the node's own cluster, whatever the token says.
+func (c *Credentials) AskRole(ctx context.Context, address, secret string) (token.Role, error) {
+	t, err := token.Parse(secret)
+	if err != nil {
+		return "", refuse(err)
+	}
+	reply, err := post(ctx, address, token.New(c.authority.Raw).TLS(Protocol), &peerv1.JoinRequest{Token: secret, Driver: true})
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case reply.Unknown:
+		return "", refuse(unknown(t.Name()))
+	case reply.Refused:
+		return "", refuse(errors.New(reply.Error))
+	case reply.Error != "":
+		return "", errors.New(reply.Error)
+	}
+	return token.ParseRole(reply.Role)
 }
 
 // Admission is what a node that has come in has.
@@ -113,9 +147,12 @@ func Join(ctx context.Context, address, secret string, n id.Node, hosts []string
 	if err != nil {
 		return nil, err
 	}
-	reply, err := post(ctx, address, t, &peerv1.JoinRequest{Token: secret, Node: n[:], Key: public, Head: hosts != nil, Hosts: hosts})
+	reply, err := post(ctx, address, t.TLS(Protocol), &peerv1.JoinRequest{Token: secret, Node: n[:], Key: public, Head: hosts != nil, Hosts: hosts})
 	if err != nil {
 		return nil, fmt.Errorf("join the cluster at %s: %w", address, err)
+	}
+	if reply.Error != "" {
+		return nil, fmt.Errorf("join the cluster at %s: %s", address, reply.Error)
 	}
 	a := &Admission{Metadata: reply.Metadata}
 	if a.Head, err = wire.ReadNode(reply.Head); err != nil {
@@ -132,11 +169,11 @@ func Join(ctx context.Context, address, secret string, n id.Node, hosts []string
 	return a, err
 }
 
-// post asks a head, and trusts none but that whose authority the token names.
-func post(ctx context.Context, address string, t *token.Token, req *peerv1.JoinRequest) (*peerv1.JoinReply, error) {
+// post asks a head, and trusts none but those that cfg does.
+func post(ctx context.Context, address string, cfg *tls.Config, req *peerv1.JoinRequest) (*peerv1.JoinReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
-	dialer := &tls.Dialer{Config: t.TLS(Protocol)}
+	dialer := &tls.Dialer{Config: cfg}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -154,9 +191,6 @@ func post(ctx context.Context, address string, t *token.Token, req *peerv1.JoinR
 	var reply peerv1.JoinReply
 	if err := reply.UnmarshalVT(out); err != nil {
 		return nil, err
-	}
-	if reply.Error != "" {
-		return nil, errors.New(reply.Error)
 	}
 	return &reply, nil
 }

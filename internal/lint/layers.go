@@ -64,7 +64,7 @@ const Layers = `
 `
 
 // Packages that nothing but tests imports; they may import anything.
-var testOnly = []string{"lint", "leak"}
+var testOnly = []string{"lint", "leak", "cut"}
 
 // The libraries, and the packages that are not theirs to see.
 var libraries = []string{"data", "train", "tune", "serve"}

@@ -46,7 +46,9 @@
 // With TLS each connection has certificates of the cluster's CA on both sides,
 // and Identify says which node a certificate names. A caller talks to no other
 // node than the one it means; who is called takes messages as coming from the
-// node of the certificate. Without TLS only loopback addresses are served.
+// node of the certificate. Without TLS only loopback addresses are served. Who has
+// no certificate can speak the protocols of Guest and Others alone: a connection
+// that offers one of them can negotiate nothing else.
 //
 // One port serves gRPC and HTTP. They are told apart by the protocol that TLS
 // negotiated, or without TLS by the first bytes, not by each request's content

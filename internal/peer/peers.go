@@ -34,6 +34,10 @@ type Config struct {
 	// nil: nobody does.
 	Guest         http.Handler
 	GuestProtocol string
+	// Others take connections that negotiate another protocol and need no
+	// certificate: what they serve is theirs to guard. They are called on a
+	// goroutine for each, close the connection, and return soon once it is closed.
+	Others map[string]func(net.Conn)
 
 	// Address returns where a node listens, "HOST:PORT", if that is known. What
 	// is for others waits until it is; see Reachable.

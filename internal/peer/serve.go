@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -147,14 +148,18 @@ func (p *Peers) serve(l net.Listener) error {
 		}
 		room <- struct{}{}
 		p.wg.Go(func() {
-			p.sort(c, &to)
+			serve := p.sort(c, &to)
 			<-room
+			if serve != nil {
+				serve()
+			}
 		})
 	}
 }
 
-// sort makes the handshake of a connection and finds out which protocol it is for.
-func (p *Peers) sort(raw net.Conn, by *queues) {
+// sort makes the handshake of a connection and finds out which protocol it is
+// for. It returns what serves it, if that is of the Others.
+func (p *Peers) sort(raw net.Conn, by *queues) (serve func()) {
 	stop := context.AfterFunc(p.ctx, func() { _ = raw.Close() })
 	defer stop()
 	_ = raw.SetDeadline(time.Now().Add(answerTime))
@@ -166,12 +171,23 @@ func (p *Peers) sort(raw net.Conn, by *queues) {
 	}
 	c, to, err := p.understand(raw, by)
 	_ = raw.SetDeadline(time.Time{})
-	if err != nil || !to.put(c) {
+	switch {
+	case err == nil && to == nil:
+		return func() { p.serveOther(c.(*tls.Conn)) }
+	case err != nil || !to.put(c):
 		_ = raw.Close()
 	}
+	return nil
 }
 
-// understand returns the connection that a server can use, and whose it is.
+// serveOther has one of the Others serve a connection.
+func (p *Peers) serveOther(c *tls.Conn) {
+	defer context.AfterFunc(p.ctx, func() { _ = c.NetConn().Close() })()
+	p.cfg.Others[c.ConnectionState().NegotiatedProtocol](c)
+}
+
+// understand returns the connection that a server can use, and whose it is: nil
+// if it is one of the Others'.
 func (p *Peers) understand(raw net.Conn, by *queues) (net.Conn, *queue, error) {
 	if p.cfg.TLS == nil {
 		start := make([]byte, len(preface))
@@ -187,6 +203,8 @@ func (p *Peers) understand(raw net.Conn, by *queues) (net.Conn, *queue, error) {
 		return nil, nil, err
 	}
 	switch spoken := t.ConnectionState().NegotiatedProtocol; {
+	case p.cfg.Others[spoken] != nil:
+		return t, nil, nil
 	case spoken == "h2":
 		return t, by.grpc, nil
 	case spoken != "" && spoken == p.cfg.GuestProtocol:
@@ -195,20 +213,24 @@ func (p *Peers) understand(raw net.Conn, by *queues) (net.Conn, *queue, error) {
 	return t, by.http, nil
 }
 
-// servedTLS wants a certificate of the cluster's CA, but of guests.
+// servedTLS wants a certificate of the cluster's CA, but of guests and others,
+// who can negotiate nothing else.
 func (p *Peers) servedTLS() *tls.Config {
 	cfg := p.cfg.TLS.Clone()
 	cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	cfg.NextProtos = []string{"h2", "http/1.1"}
-	if p.cfg.Guest != nil {
-		guests := p.cfg.TLS.Clone()
-		guests.NextProtos = []string{p.cfg.GuestProtocol}
-		cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			if slices.Equal(hello.SupportedProtos, guests.NextProtos) {
-				return guests, nil
-			}
-			return nil, nil
+	open := map[string]*tls.Config{}
+	for _, protocol := range append(slices.Collect(maps.Keys(p.cfg.Others)), p.cfg.GuestProtocol) {
+		if protocol != "" {
+			open[protocol] = p.cfg.TLS.Clone()
+			open[protocol].NextProtos = []string{protocol}
 		}
+	}
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if len(hello.SupportedProtos) == 1 {
+			return open[hello.SupportedProtos[0]], nil
+		}
+		return nil, nil
 	}
 	return cfg
 }

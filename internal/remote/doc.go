@@ -17,8 +17,9 @@
 // where the other side's memory takes their place. The Gateway pins a value
 // only until it has read it; the program's pins are the Proxy's.
 //
-// A driver shows a token, and gets nothing read before. The token's [Role] says
-// which frames it may send.
+// A driver shows a token, and gets nothing read before. The token's role says
+// which frames it may send. While the token's sessions last it is looked at again
+// and again: they end when it has been revoked.
 //
 // Bounds: a lane's frames that are not handed on are at most window bytes in
 // either direction; then whoever sends waits, or does not read on. What comes

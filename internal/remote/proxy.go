@@ -25,13 +25,13 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interva
 
 // Target is where a Proxy leads to.
 type Target struct {
-	Address string // HOST:PORT
-	Token   string
-	TLS     *tls.Config // for Protocol, by which the other side is known
+	Address   string // HOST:PORT
+	otherwise string // likewise, if nothing listens there
+	Token     string
+	whose     string      // where the token is from, for people
+	TLS       *tls.Config // for Protocol, by which the other side is known
 	// Program starts workers of compiled languages; "" is what Hello names, if it does.
 	Program string
-	// Resume is how long to try to connect again: 30 s.
-	Resume time.Duration
 	// Memory bounds the values that the program has in memory: a quarter of the machine's.
 	Memory int64
 }
@@ -45,6 +45,7 @@ type Proxy struct {
 	memory *memory
 
 	secret []byte
+	resume time.Duration // how long the other side waits for another connection
 	done   chan struct{}
 	ctx    context.Context // of connections
 	stop   context.CancelFunc
@@ -76,9 +77,6 @@ func closeAll(pairs [][2]int) {
 
 // Serve is Start with the Proxy's ends of two lanes given, which it takes over.
 func Serve(t Target, call, side *os.File) (*Proxy, error) {
-	if t.Resume == 0 {
-		t.Resume = resumeTime
-	}
 	calls, err := unixConn(call)
 	if err != nil {
 		_ = side.Close()
@@ -172,7 +170,7 @@ func (p *Proxy) begin(r *wire.Reader, tasks *sync.WaitGroup) error {
 	if err != nil {
 		return err
 	}
-	p.secret = opened.Session
+	p.secret, p.resume = opened.Session, time.Duration(opened.ResumeMs)*time.Millisecond
 	if err := p.link.attach(conn, [2]uint64{}); err != nil {
 		return err
 	}
@@ -189,10 +187,10 @@ func (p *Proxy) begin(r *wire.Reader, tasks *sync.WaitGroup) error {
 func (p *Proxy) carry(conn net.Conn, in *wire.Reader) {
 	for {
 		lost := p.link.carry(conn, in)
-		deadline := time.Now().Add(p.target.Resume)
+		deadline := time.Now().Add(p.resume)
 		for {
 			var err error
-			if conn, in, err = p.resume(); err == nil {
+			if conn, in, err = p.again(); err == nil {
 				break
 			}
 			if p.link.over() {
@@ -215,7 +213,7 @@ func (p *Proxy) carry(conn net.Conn, in *wire.Reader) {
 // ended reports whether the other side has said that the session is no more.
 func ended(e *wire.Error) bool { return e.Op == "resume" }
 
-func (p *Proxy) resume() (net.Conn, *wire.Reader, error) {
+func (p *Proxy) again() (net.Conn, *wire.Reader, error) {
 	if p.link.over() {
 		return nil, nil, errOver
 	}
@@ -237,9 +235,14 @@ func (p *Proxy) dial(open *sessionv1.Open) (net.Conn, *wire.Reader, *sessionv1.O
 	defer cancel()
 	d := tls.Dialer{NetDialer: &net.Dialer{KeepAliveConfig: keepAlive}, Config: p.target.TLS}
 	conn, err := d.DialContext(ctx, "tcp", p.target.Address)
+	if p.target.otherwise != "" && errors.Is(err, unix.ECONNREFUSED) {
+		conn, err = d.DialContext(ctx, "tcp", p.target.otherwise)
+		if err == nil {
+			p.target.Address, p.target.otherwise = p.target.otherwise, ""
+		}
+	}
 	if err != nil {
-		return nil, nil, nil, &wire.Error{Code: codeOf(err), Op: "connect", Message: p.target.Address + " cannot be reached", Err: err,
-			Hint: "does a head of the cluster listen there, and is the token of that cluster?"}
+		return nil, nil, nil, p.target.unreached(err)
 	}
 	stop := context.AfterFunc(p.ctx, func() { _ = conn.SetDeadline(time.Now().Add(partTime)) })
 	opened, in, err := greet(conn, open)
@@ -271,12 +274,22 @@ func greet(conn net.Conn, open *sessionv1.Open) (*sessionv1.Opened, *wire.Reader
 	return &m, in, conn.SetDeadline(time.Time{})
 }
 
-// codeOf tells a cluster that is not the token's from one that is not there.
-func codeOf(err error) wire.Code {
-	if errors.Is(err, token.ErrStranger) {
-		return wire.Unauthenticated
+// unreached says why there is no connection, and what to do.
+func (t *Target) unreached(err error) error {
+	e := &wire.Error{Code: wire.Closed, Op: "connect", Message: t.Address + " cannot be reached", Err: err,
+		Hint: "`weft start --head --listen HOST:PORT` there serves programs of other machines, at port " + defaultPort + " if it is told no other"}
+	if t.otherwise != "" {
+		e.Message = "neither " + t.Address + " nor " + t.otherwise + " can be reached"
 	}
-	return wire.Closed
+	network, _ := errors.AsType[*net.OpError](err)
+	switch {
+	case errors.Is(err, token.ErrStranger):
+		e.Code, e.Message, e.Err = wire.Unauthenticated, t.Address+" is of another cluster than the token "+t.whose, err
+		e.Hint = "`weft token create --role driver` at a head of that cluster makes one; put it into " + token.Env
+	case network == nil || network.Op != "dial":
+		e.Message, e.Hint = "what listens at "+t.Address+" serves no programs of other machines", "is it a node that was started with --head or has joined a head?"
+	}
+	return e
 }
 
 // readCalls hands on what the program says, until it leaves or the session ends.

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/weftrun/weft"
-	"github.com/weftrun/weft/internal/remote"
+	"github.com/weftrun/weft/internal/token"
+	"github.com/weftrun/weft/internal/wire"
 )
 
 var (
@@ -19,7 +20,7 @@ var (
 
 // A program elsewhere calls, puts and gets, small and large, as on the node's machine.
 func TestDriver(t *testing.T) {
-	ctx := start(t, remote.Submit, 0).open(t)
+	ctx := start(t, token.Driver, 0).open(t)
 	for i := range 100 {
 		if got, err := inc.Call(ctx, i); err != nil || got != i+1 {
 			t.Fatal(got, err)
@@ -50,8 +51,8 @@ func pattern(n int) []byte {
 
 // Connections that are cut again and again lose nothing and do nothing twice.
 func TestCut(t *testing.T) {
-	c := start(t, remote.Submit, 0)
-	c.way.limit.Store(300 << 10) // bytes that a connection lasts for
+	c := start(t, token.Driver, 0)
+	c.way.Limit(300 << 10) // bytes that a connection lasts for
 	ctx := c.open(t)
 	data := pattern(2 << 20)
 	for i := range 200 {
@@ -64,43 +65,61 @@ func TestCut(t *testing.T) {
 			}
 		}
 	}
-	if n := c.way.accepted.Load(); n < 20 {
+	if n := c.way.Accepted(); n < 20 {
 		t.Error("there were", n, "connections")
 	}
 }
 
 // A driver that does not come back has ended; its program and the node say so.
 func TestLost(t *testing.T) {
-	c := start(t, remote.Submit, 50*time.Millisecond)
+	c := start(t, token.Driver, 50*time.Millisecond)
 	ctx := c.open(t)
 	if _, err := inc.Call(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
-	c.way.cut(true)
+	c.way.Cut(true)
 	until(ctx, t, "an end of the job", func() bool { return c.gateway.Sessions() == 0 })
-	c.way.cut(false)
+	c.way.Cut(false)
 	if _, err := inc.Call(ctx, 1); !errors.Is(err, weft.Closed) || !strings.Contains(err.Error(), "the session has ended") {
+		t.Error(err)
+	}
+}
+
+// A token that is revoked ends its session, which says so; one that has expired does not.
+func TestRevoked(t *testing.T) {
+	c := start(t, token.Driver, 0)
+	ctx := c.open(t)
+	c.refuse.Store(&wire.Error{Code: wire.Unauthenticated, Message: "the token has expired"})
+	asked := c.asked.Load()
+	until(ctx, t, "a second look at the token", func() bool { return c.asked.Load() > asked+1 })
+	if _, err := inc.Call(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	c.refuse.Store(&wire.Error{Code: wire.Unauthenticated, Message: "it was revoked", Err: token.ErrUnknown})
+	until(ctx, t, "an end of the job", func() bool { return c.gateway.Sessions() == 0 })
+	if _, err := inc.Call(ctx, 1); !errors.Is(err, weft.Unauthenticated) || !strings.Contains(err.Error(), "it was revoked") {
 		t.Error(err)
 	}
 }
 
 // What a token does not allow ends the session, which says why.
 func TestRoles(t *testing.T) {
-	c := start(t, remote.Read, 0)
-	ctx := c.open(t)
+	ctx := start(t, token.Reader, 0).open(t)
 	_, err := inc.Call(ctx, 1)
-	if !errors.Is(err, weft.Unauthenticated) || !strings.Contains(err.Error(), `role "read"`) {
+	if !errors.Is(err, weft.Unauthenticated) || !strings.Contains(err.Error(), `role "reader"`) {
 		t.Error(err)
 	}
 }
 
 // Without a good token a program gets nothing but the reason.
 func TestRefused(t *testing.T) {
-	c := start(t, remote.Submit, 0)
-	c.refuse = func(string) error { return errors.New("the token has expired") }
+	c := start(t, token.Driver, 0)
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir()) // no head's tokens
+	t.Setenv(token.Env, "")
+	c.refuse.Store(&wire.Error{Code: wire.Unauthenticated, Message: "the token has expired", Hint: "make another"})
 	other := &cluster{}
 	_ = other.listen(t).Close()
-	at := c.way.l.Addr().String()
+	at := c.way.Address
 	for _, x := range []struct{ name, address, says string }{
 		{"expired", c.address(), "the token has expired"},
 		{"none", "weft://" + at, "there is no token"},

@@ -10,6 +10,7 @@ import (
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/slab"
+	"github.com/weftrun/weft/internal/token"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -22,7 +23,8 @@ const maxChunk = 60 << 10
 type session struct {
 	g       *Gateway
 	link    *link
-	role    Role
+	token   string
+	role    token.Role
 	secret  string
 	hash    []byte // of the program
 	program *incoming
@@ -48,8 +50,8 @@ type room struct {
 	at   int
 }
 
-func newSession(g *Gateway, role Role, secret string) *session {
-	s := &session{g: g, link: newLink(), role: role, secret: secret, slabs: slab.NewMappings(), rooms: map[uint64]*room{}}
+func newSession(g *Gateway, shown string, role token.Role, secret string) *session {
+	s := &session{g: g, link: newLink(), token: shown, role: role, secret: secret, slabs: slab.NewMappings(), rooms: map[uint64]*room{}}
 	s.away = time.AfterFunc(g.cfg.Resume, s.expire)
 	return s
 }
@@ -77,8 +79,9 @@ func (s *session) attach(conn net.Conn, open *sessionv1.Open) bool {
 	s.connecting.Lock()
 	defer s.connecting.Unlock()
 	got := s.link.take()
-	answer := &sessionv1.Opened{Session: []byte(s.secret), Call: got[callLane], Side: got[sideLane], Program: true}
-	if len(open.Session) == 0 && len(open.Program) > 0 && s.role != Read {
+	answer := &sessionv1.Opened{Session: []byte(s.secret), Call: got[callLane], Side: got[sideLane], Program: true,
+		ResumeMs: uint32(s.g.cfg.Resume.Milliseconds())}
+	if len(open.Session) == 0 && len(open.Program) > 0 && s.role != token.Reader {
 		s.hash = open.Program
 		answer.Program = s.g.programs.has(s.hash)
 	}
@@ -135,7 +138,7 @@ func (s *session) close() {
 var errOver = &wire.Error{Code: wire.Closed, Op: "session", Message: "the session has ended"}
 
 func (s *session) fromDriver(kind sessionv1.Kind, body []byte) error {
-	if err := s.role.permit(kind, body); err != nil {
+	if err := permit(s.role, kind, body); err != nil {
 		return err
 	}
 	switch kind {

@@ -32,8 +32,12 @@ type Token struct {
 	fingerprint [fingerprintBytes]byte
 }
 
-// ErrStranger says that who answers is not of the token's cluster.
-var ErrStranger = errors.New("the head is of another cluster than the token")
+// ErrStranger says that who answers is not of the token's cluster, ErrUnknown that
+// the cluster has no such token.
+var (
+	ErrStranger = errors.New("the head is of another cluster than the token")
+	ErrUnknown  = errors.New("the cluster has no such token: it has been used or revoked, or is another cluster's")
+)
 
 // New draws a token for the cluster of an authority, whose certificate is given.
 func New(authority []byte) *Token {

@@ -531,13 +531,14 @@ func (x *Heir) GetNode() []byte {
 	return nil
 }
 
-// Token lets nodes into the cluster.
+// Token lets nodes into the cluster, or drivers use it.
 type Token struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Hash          []byte                 `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`        // SHA-256 of its secret
 	Expires       int64                  `protobuf:"varint,2,opt,name=expires,proto3" json:"expires,omitempty"` // Unix seconds; 0: never
 	Head          bool                   `protobuf:"varint,3,opt,name=head,proto3" json:"head,omitempty"`       // it lets heads in
 	Once          bool                   `protobuf:"varint,4,opt,name=once,proto3" json:"once,omitempty"`       // it is gone when it has been used
+	Role          string                 `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`        // what a driver with it may do; empty: it is for nodes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -600,6 +601,13 @@ func (x *Token) GetOnce() bool {
 	return false
 }
 
+func (x *Token) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
 var File_control_v1_record_proto protoreflect.FileDescriptor
 
 const file_control_v1_record_proto_rawDesc = "" +
@@ -653,12 +661,13 @@ const file_control_v1_record_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\fR\x04node\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x1a\n" +
 	"\x04Heir\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\fR\x04node\"]\n" +
+	"\x04node\x18\x01 \x01(\fR\x04node\"q\n" +
 	"\x05Token\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\x12\x18\n" +
 	"\aexpires\x18\x02 \x01(\x03R\aexpires\x12\x12\n" +
 	"\x04head\x18\x03 \x01(\bR\x04head\x12\x12\n" +
-	"\x04once\x18\x04 \x01(\bR\x04onceB;Z9github.com/weftrun/weft/internal/gen/control/v1;controlv1b\x06proto3"
+	"\x04once\x18\x04 \x01(\bR\x04once\x12\x12\n" +
+	"\x04role\x18\x05 \x01(\tR\x04roleB;Z9github.com/weftrun/weft/internal/gen/control/v1;controlv1b\x06proto3"
 
 var (
 	file_control_v1_record_proto_rawDescOnce sync.Once

@@ -24,14 +24,16 @@ const (
 )
 
 // JoinRequest is posted to a head by a node that has a token and no
-// certificate yet, over TLS of which only the head's side has one.
+// certificate yet, over TLS of which only the head's side has one. A node that
+// is no head asks so as well, for a driver that has shown it a token.
 type JoinRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	Node          []byte                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
-	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`     // public, PKIX
-	Head          bool                   `protobuf:"varint,4,opt,name=head,proto3" json:"head,omitempty"`  // it is to be a head
-	Hosts         []string               `protobuf:"bytes,5,rep,name=hosts,proto3" json:"hosts,omitempty"` // names and addresses of a head's, for its metadata store
+	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`        // public, PKIX
+	Head          bool                   `protobuf:"varint,4,opt,name=head,proto3" json:"head,omitempty"`     // it is to be a head
+	Hosts         []string               `protobuf:"bytes,5,rep,name=hosts,proto3" json:"hosts,omitempty"`    // names and addresses of a head's, for its metadata store
+	Driver        bool                   `protobuf:"varint,6,opt,name=driver,proto3" json:"driver,omitempty"` // the token is a driver's, and nothing but its role is asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -101,6 +103,13 @@ func (x *JoinRequest) GetHosts() []string {
 	return nil
 }
 
+func (x *JoinRequest) GetDriver() bool {
+	if x != nil {
+		return x.Driver
+	}
+	return false
+}
+
 type JoinReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Error         string                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`                                   // why not; the rest is empty
@@ -109,6 +118,9 @@ type JoinReply struct {
 	AuthorityKey  []byte                 `protobuf:"bytes,4,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"` // PKCS 8, for a head
 	Head          []byte                 `protobuf:"bytes,5,opt,name=head,proto3" json:"head,omitempty"`                                     // the node that answers
 	Metadata      []string               `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty"`                             // for a head: where the metadata store's members are
+	Role          string                 `protobuf:"bytes,7,opt,name=role,proto3" json:"role,omitempty"`                                     // of a driver
+	Refused       bool                   `protobuf:"varint,8,opt,name=refused,proto3" json:"refused,omitempty"`                              // the error is that of a driver's token: another head would say the same
+	Unknown       bool                   `protobuf:"varint,9,opt,name=unknown,proto3" json:"unknown,omitempty"`                              // namely, that there is no such token
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,24 +197,49 @@ func (x *JoinReply) GetMetadata() []string {
 	return nil
 }
 
+func (x *JoinReply) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *JoinReply) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
+func (x *JoinReply) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
 var File_peer_v1_join_proto protoreflect.FileDescriptor
 
 const file_peer_v1_join_proto_rawDesc = "" +
 	"\n" +
-	"\x12peer/v1/join.proto\x12\fweft.peer.v1\"s\n" +
+	"\x12peer/v1/join.proto\x12\fweft.peer.v1\"\x8b\x01\n" +
 	"\vJoinRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\fR\x04node\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\fR\x03key\x12\x12\n" +
 	"\x04head\x18\x04 \x01(\bR\x04head\x12\x14\n" +
-	"\x05hosts\x18\x05 \x03(\tR\x05hosts\"\xb6\x01\n" +
+	"\x05hosts\x18\x05 \x03(\tR\x05hosts\x12\x16\n" +
+	"\x06driver\x18\x06 \x01(\bR\x06driver\"\xfe\x01\n" +
 	"\tJoinReply\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\x12 \n" +
 	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12\x1c\n" +
 	"\tauthority\x18\x03 \x01(\fR\tauthority\x12#\n" +
 	"\rauthority_key\x18\x04 \x01(\fR\fauthorityKey\x12\x12\n" +
 	"\x04head\x18\x05 \x01(\fR\x04head\x12\x1a\n" +
-	"\bmetadata\x18\x06 \x03(\tR\bmetadataB5Z3github.com/weftrun/weft/internal/gen/peer/v1;peerv1b\x06proto3"
+	"\bmetadata\x18\x06 \x03(\tR\bmetadata\x12\x12\n" +
+	"\x04role\x18\a \x01(\tR\x04role\x12\x18\n" +
+	"\arefused\x18\b \x01(\bR\arefused\x12\x18\n" +
+	"\aunknown\x18\t \x01(\bR\aunknownB5Z3github.com/weftrun/weft/internal/gen/peer/v1;peerv1b\x06proto3"
 
 var (
 	file_peer_v1_join_proto_rawDescOnce sync.Once

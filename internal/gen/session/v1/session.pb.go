@@ -4060,7 +4060,8 @@ type Opened struct {
 	Session       []byte                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
 	Call          uint64                 `protobuf:"varint,2,opt,name=call,proto3" json:"call,omitempty"` // frames received
 	Side          uint64                 `protobuf:"varint,3,opt,name=side,proto3" json:"side,omitempty"`
-	Program       bool                   `protobuf:"varint,4,opt,name=program,proto3" json:"program,omitempty"` // it need not be sent: the node has it
+	Program       bool                   `protobuf:"varint,4,opt,name=program,proto3" json:"program,omitempty"`                   // it need not be sent: the node has it
+	ResumeMs      uint32                 `protobuf:"varint,5,opt,name=resume_ms,json=resumeMs,proto3" json:"resume_ms,omitempty"` // how long the session lives without a connection
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4121,6 +4122,13 @@ func (x *Opened) GetProgram() bool {
 		return x.Program
 	}
 	return false
+}
+
+func (x *Opened) GetResumeMs() uint32 {
+	if x != nil {
+		return x.ResumeMs
+	}
+	return 0
 }
 
 // Delivered says how many frames of each lane have been handed on: they need
@@ -4570,12 +4578,13 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\fR\asession\x12\x12\n" +
 	"\x04call\x18\x03 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04side\x18\x04 \x01(\x04R\x04side\x12\x18\n" +
-	"\aprogram\x18\x05 \x01(\fR\aprogram\"d\n" +
+	"\aprogram\x18\x05 \x01(\fR\aprogram\"\x81\x01\n" +
 	"\x06Opened\x12\x18\n" +
 	"\asession\x18\x01 \x01(\fR\asession\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04side\x18\x03 \x01(\x04R\x04side\x12\x18\n" +
-	"\aprogram\x18\x04 \x01(\bR\aprogram\"3\n" +
+	"\aprogram\x18\x04 \x01(\bR\aprogram\x12\x1b\n" +
+	"\tresume_ms\x18\x05 \x01(\rR\bresumeMs\"3\n" +
 	"\tDelivered\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04side\x18\x02 \x01(\x04R\x04side\"Q\n" +

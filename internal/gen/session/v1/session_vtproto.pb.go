@@ -3555,6 +3555,11 @@ func (m *Opened) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.ResumeMs != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.ResumeMs))
+		i--
+		dAtA[i] = 0x28
+	}
 	if m.Program {
 		i--
 		if m.Program {
@@ -5300,6 +5305,9 @@ func (m *Opened) SizeVT() (n int) {
 	}
 	if m.Program {
 		n += 2
+	}
+	if m.ResumeMs != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.ResumeMs))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -15256,6 +15264,25 @@ func (m *Opened) UnmarshalVT(dAtA []byte) error {
 				}
 			}
 			m.Program = bool(v != 0)
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ResumeMs", wireType)
+			}
+			m.ResumeMs = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ResumeMs |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -25432,6 +25459,25 @@ func (m *Opened) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 			}
 			m.Program = bool(v != 0)
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ResumeMs", wireType)
+			}
+			m.ResumeMs = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ResumeMs |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

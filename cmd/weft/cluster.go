@@ -128,17 +128,18 @@ type member struct {
 	invitation string // how others join
 	expelled   chan struct{}
 	once       sync.Once
+	draining   chan struct{} // closed when the cluster wants the node to leave
 }
 
 // newMember makes one.
 func newMember(cfg nodeConfig) (daemon, error) {
-	return &member{cfg: cfg, expelled: make(chan struct{})}, nil
+	return &member{cfg: cfg, expelled: make(chan struct{}), draining: make(chan struct{})}, nil
 }
 
 // Start implements daemon.
 func (m *member) Start(ctx context.Context) (err error) {
 	c := cluster.Config{Node: m.cfg.Config, Listen: m.cfg.listen, Advertise: m.cfg.known, Away: m.cfg.away, Python: m.cfg.python,
-		Expelled: func() { m.once.Do(func() { close(m.expelled) }) }}
+		Expelled: func() { m.once.Do(func() { close(m.expelled) }) }, Draining: func() { close(m.draining) }}
 	rand.Read(c.ID[:])
 	var others []string
 	if len(m.cfg.join) > 0 {
@@ -246,10 +247,14 @@ func (m *member) Close(ctx context.Context) (err error) {
 // Expelled is closed when the cluster has declared the node dead.
 func (m *member) Expelled() <-chan struct{} { return m.expelled }
 
+// Draining is closed when the cluster wants the node to leave in good order.
+func (m *member) Draining() <-chan struct{} { return m.draining }
+
 // api is what the API of a cluster's node has beside that of any.
 func (m *member) api(rest http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", rest)
 	mux.HandleFunc(tokensPath, m.serveTokens)
+	mux.HandleFunc("POST "+drainPath, m.serveDrain)
 	return mux
 }

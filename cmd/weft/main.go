@@ -8,6 +8,7 @@
 //	weft events           what happened; -f for what happens
 //	weft timeline         the same, for ui.perfetto.dev
 //	weft stop             end a node
+//	weft drain NODE       have a node leave its cluster, and lose nothing
 //
 // Exit status: 0 success; 1 failure; 2 wrong usage; 3 no node answers; 4 no
 // such thing.

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -99,7 +103,7 @@ func (p *program) rootCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.address, "address", "",
 		"the node's directory, socket or http:// `address` (default $WEFT_ADDRESS, or where weft start puts it)")
 	root.PersistentFlags().StringVar(&p.format, "format", "text", "text, or json: one object a line")
-	root.AddCommand(p.startCommand(), p.runCommand(), p.stopCommand(), p.tokenCommand(), p.statusCommand(), p.listCommand(), p.whyCommand(), p.replayCommand(),
+	root.AddCommand(p.startCommand(), p.runCommand(), p.stopCommand(), p.drainCommand(), p.tokenCommand(), p.statusCommand(), p.listCommand(), p.whyCommand(), p.replayCommand(),
 		p.eventsCommand(), p.timelineCommand(), p.versionCommand())
 	return root
 }
@@ -139,4 +143,40 @@ func (p *program) withClient(ask func(*api.Client) error) error {
 		err = fmt.Errorf("%w\nstart one with `weft start --detach`, or say where it is with --address or WEFT_ADDRESS", err)
 	}
 	return err
+}
+
+// askMember asks what only nodes of a cluster answer, by a path of their API.
+func (p *program) askMember(ctx context.Context, method, path string, req, reply any) error {
+	address, err := p.apiAddress()
+	if err != nil {
+		return err
+	}
+	var body []byte
+	if req != nil {
+		if body, err = json.Marshal(req); err != nil {
+			return err
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", address)
+	}}
+	res, err := transport.RoundTrip(r)
+	if err != nil {
+		return fmt.Errorf("%w at %s: %w", api.ErrUnreachable, address, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	switch {
+	case res.StatusCode == http.StatusNotFound:
+		return errors.New("this node is in no cluster: ask one that was started with --head or --address")
+	case res.StatusCode != http.StatusOK:
+		why, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
+		return errors.New(strings.TrimSpace(string(why)))
+	case reply == nil:
+		return nil
+	}
+	return json.NewDecoder(res.Body).Decode(reply)
 }

@@ -272,6 +272,8 @@ func (r *running) wait(ctx context.Context, serving chan error) error {
 	case grace = <-r.stop:
 	case <-r.signals:
 	case <-ctx.Done():
+	case <-r.draining():
+		return r.close(r.drain(0))
 	case <-r.expelled():
 		return errors.Join(errExpelled, r.close(true))
 	case err := <-serving: // nobody could look at the node or end it any more
@@ -292,10 +294,21 @@ func (r *running) expelled() <-chan struct{} {
 	return nil
 }
 
-// drain lets what runs end, within grace, or until somebody asks a second time:
-// then it reports true.
+// draining is closed when the cluster wants the node to leave.
+func (r *running) draining() <-chan struct{} {
+	if m, ok := r.node.(interface{ Draining() <-chan struct{} }); ok {
+		return m.Draining()
+	}
+	return nil
+}
+
+// drain lets what runs end, within grace (0 is any time), or until somebody asks
+// again: then it reports true.
 func (r *running) drain(grace time.Duration) (urgent bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	ctx, cancel := context.WithCancel(context.Background())
+	if grace > 0 {
+		ctx, cancel = context.WithTimeout(ctx, grace)
+	}
 	defer cancel()
 	drained := make(chan struct{})
 	go func() {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -255,32 +253,8 @@ func (p *program) tokenRevokeCommand() *cobra.Command {
 
 // askTokens asks the head that the user means; nil lists.
 func (p *program) askTokens(ctx context.Context, req *tokenRequest) (reply tokenReply, err error) {
-	address, err := p.apiAddress()
-	if err != nil {
-		return reply, err
+	if req == nil {
+		return reply, p.askMember(ctx, http.MethodGet, tokensPath, nil, &reply)
 	}
-	method, body := http.MethodGet, []byte(nil)
-	if req != nil {
-		method = http.MethodPost
-		if body, err = json.Marshal(req); err != nil {
-			return reply, err
-		}
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://localhost"+tokensPath, bytes.NewReader(body))
-	if err != nil {
-		return reply, err
-	}
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", address)
-	}}
-	res, err := transport.RoundTrip(r)
-	if err != nil {
-		return reply, fmt.Errorf("no head answers at %s: %w", address, err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		return reply, errors.New(strings.TrimSpace(string(why)))
-	}
-	return reply, json.NewDecoder(res.Body).Decode(&reply)
+	return reply, p.askMember(ctx, http.MethodPost, tokensPath, req, &reply)
 }

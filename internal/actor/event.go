@@ -33,6 +33,7 @@ const (
 	SetupFailed         // its runtime environment or worker could not be made
 	SessionGone         // of a call: the session that made it ended before the call was sent
 	Unknown             // of a call: nobody here knows the actor: it ended and was forgotten
+	NodeLeft            // its node left in good order: a restart for that is not counted
 )
 
 // EventKind says which fields of an Event matter.
@@ -57,7 +58,7 @@ const (
 	Finished                         // Actor, Incarnation, Task: the call has been answered, by value or user error; Again, ArgsReady: its owner retries that error
 	CancelCall                       // Task: if unsent it leaves the queue
 	Told                             // Actor, From, Spec (the first time), State, Incarnation, Node, Worker, Cause: From keeps its record and says so
-	NodeDead                         // Node: its handles go, its actors are lost
+	NodeDead                         // Node, Cause (NodeDied, also if none, or NodeLeft): its handles go, its actors are lost
 	Tick                             // nothing but the time
 )
 

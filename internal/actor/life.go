@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/weftrun/weft/internal/id"
@@ -118,12 +119,15 @@ func (m *Machine) progress(r *record, ev *Event, fx []Effect) []Effect {
 // lost starts the next incarnation, or ends the actor if none is left. What
 // was sent and not answered fails as maybe having run.
 func (m *Machine) lost(r *record, cause Cause, stop stopping, fx []Effect) []Effect {
-	if most := r.spec.Actor.MaxRestarts; most >= 0 && r.restarts >= most {
+	counted := cause != NodeLeft
+	if most := r.spec.Actor.MaxRestarts; most == 0 || most > 0 && counted && r.restarts >= most {
 		return m.die(r, cause, stop, fx)
 	}
 	fx = m.end(r, stop, fx)
 	fx = m.failSent(r, cause, fx)
-	r.restarts++
+	if counted {
+		r.restarts++
+	}
 	r.incarnation++
 	r.cause = cause
 	r.node, r.worker = id.Node{}, 0
@@ -266,14 +270,15 @@ func (m *Machine) jobEnd(ev *Event, fx []Effect) []Effect {
 }
 
 func (m *Machine) nodeDead(ev *Event, fx []Effect) []Effect {
+	cause := cmp.Or(ev.Cause, NodeDied)
 	for r := m.first; r != nil; {
 		next := r.next
 		switch {
 		case r.state == Dead:
 		case r.remote && r.from == ev.Node:
-			fx = m.told(&Event{Actor: r.actor, State: Dead, Incarnation: r.incarnation, Cause: NodeDied}, fx)
+			fx = m.told(&Event{Actor: r.actor, State: Dead, Incarnation: r.incarnation, Cause: cause}, fx)
 		case !r.remote && r.node == ev.Node:
-			fx = m.lost(r, NodeDied, stopNothing, fx)
+			fx = m.lost(r, cause, stopNothing, fx)
 		}
 		r = next
 	}

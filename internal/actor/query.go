@@ -163,7 +163,7 @@ func (c Cause) String() string {
 		"not dead", "its last handle went", "killed", "it exited by itself", "its constructor failed",
 		"its worker process died", "its node died",
 		"its job ended", "no node can ever hold it", "its worker could not be set up",
-		"the session that made the call ended", "the actor has ended and is forgotten",
+		"the session that made the call ended", "the actor has ended and is forgotten", "its node left the cluster",
 	}, int(c))
 }
 

@@ -92,7 +92,7 @@ func (s *script) event(t *testing.T, d *datadriven.TestData) *Event {
 		case "job":
 			ev.Job = id.Job{byte(n)}
 		case "cause":
-			ev.Cause = map[string]Cause{"worker": WorkerDied, "node": NodeDied, "unschedulable": Unschedulable}[val]
+			ev.Cause = map[string]Cause{"worker": WorkerDied, "node": NodeDied, "left": NodeLeft, "unschedulable": Unschedulable}[val]
 		case "no-restart":
 			ev.NoRestart = true
 		case "again":

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weftrun/weft/internal/control"
@@ -48,6 +49,9 @@ type Config struct {
 	// Expelled is called, at most once, when the cluster has declared this node
 	// dead or let it go. What it runs is nobody's any more: close it.
 	Expelled func()
+	// Draining is called when the cluster wants the node to leave in good order:
+	// Drain and Close it.
+	Draining func()
 	Options  coordinate.Options
 }
 
@@ -71,6 +75,8 @@ type Member struct {
 	serving  sync.WaitGroup
 	expelled sync.Once
 	started  bool
+	leaving  atomic.Bool // it drains, by its own wish or by the cluster's
+	heir     id.Node     // who has what it owned
 
 	mu        sync.Mutex
 	addresses map[id.Node]string
@@ -105,7 +111,7 @@ func (m *Member) Start(ctx context.Context) (err error) {
 		heads = append(slices.Clone(heads), head.Where{Node: m.id, Address: m.address})
 	}
 	m.seat = &head.Seat{Member: head.NewMember(head.MemberConfig{Self: m.id, Address: m.address, Send: m.tell, Know: m.know,
-		Heads: heads, Expelled: m.expel})}
+		Heads: heads, Expelled: m.expel, Draining: m.drain})}
 	cfg := m.cfg.Node
 	cfg.ID, cfg.Network, cfg.Cluster = m.id, m.peers, m.seat
 	if m.node, err = node.New(cfg); err != nil {
@@ -157,10 +163,31 @@ func (m *Member) State() state.Source { return m.node.State() }
 // Events are the node's.
 func (m *Member) Events() *event.Log { return m.node.Events() }
 
-// Drain has the cluster give the node nothing more, and waits until nothing runs.
+// Drain has the cluster give the node nothing more, waits until nothing runs, and
+// hands over what others need of it to another node.
 func (m *Member) Drain(ctx context.Context) error {
+	m.leaving.Store(true)
 	m.seat.Report(&coordinate.Event{Kind: coordinate.Drain, Node: m.id})
-	return m.node.Drain(ctx)
+	err := m.node.Drain(ctx)
+	if err == nil {
+		m.heir, err = m.node.HandOver(ctx)
+	}
+	if err == nil {
+		err = m.peers.Flush(ctx)
+	}
+	return err
+}
+
+// drain is told that the cluster wants this node to leave.
+func (m *Member) drain() {
+	if !m.leaving.Swap(true) && m.cfg.Draining != nil {
+		m.cfg.Draining()
+	}
+}
+
+// DrainOther has the cluster ask a node, this one or another, to leave.
+func (m *Member) DrainOther(other id.Node) {
+	m.seat.Report(&coordinate.Event{Kind: coordinate.Drain, Node: other})
 }
 
 // Close leaves the cluster and ends the node. First nobody is served any more:
@@ -168,7 +195,7 @@ func (m *Member) Drain(ctx context.Context) error {
 func (m *Member) Close(ctx context.Context) error {
 	if m.started {
 		leaving, cancel := context.WithTimeout(ctx, leaveTime)
-		m.seat.Leave(leaving)
+		m.seat.Leave(leaving, m.heir)
 		cancel()
 		m.seat.Close()
 	}
@@ -209,8 +236,18 @@ func (l local) PeerDraining(other id.Node)         { l.m.node.PeerDraining(other
 // PeerDown ends what there is between this node and one that is dead.
 func (l local) PeerDown(other id.Node) {
 	l.m.node.PeerDown(other)
-	l.m.peers.Forget(other)
-	l.m.mu.Lock()
-	delete(l.m.addresses, other)
-	l.m.mu.Unlock()
+	l.m.forget(other)
+}
+
+// PeerLeft is PeerDown of one that has left.
+func (l local) PeerLeft(other, heir id.Node) {
+	l.m.node.PeerLeft(other, heir)
+	l.m.forget(other)
+}
+
+func (m *Member) forget(other id.Node) {
+	m.peers.Forget(other)
+	m.mu.Lock()
+	delete(m.addresses, other)
+	m.mu.Unlock()
 }

@@ -56,7 +56,8 @@ func (n *fake) PeerDown(other id.Node) {
 	defer n.mu.Unlock()
 	n.down = append(n.down, other)
 }
-func (n *fake) PeerDraining(id.Node) {}
+func (n *fake) PeerLeft(other, _ id.Node) { n.PeerDown(other) }
+func (n *fake) PeerDraining(id.Node)      {}
 
 // last returns the newest command of a kind.
 func (n *fake) last(k coordinate.EffectKind) *coordinate.Effect {
@@ -95,7 +96,7 @@ func newFabric(t *testing.T, heads, workers int) (*fabric, []*fake) {
 		}()
 	}
 	for _, n := range all {
-		n.seat = &head.Seat{Member: head.NewMember(head.MemberConfig{Self: n.id, Address: "a", Send: n.send, Know: func(id.Node, string) {},
+		n.seat = &head.Seat{Member: head.NewMember(head.MemberConfig{Self: n.id, Address: "a", Send: n.send, Know: func(id.Node, string) {}, Draining: func() {},
 			Heads: wheres, Expelled: func() { n.mu.Lock(); n.expelled = true; n.mu.Unlock() }})}
 	}
 	for i, n := range all {
@@ -290,7 +291,7 @@ func TestLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, all := newFabric(t, 1, 2)
 		settle(3 * time.Second)
-		all[1].seat.Leave(t.Context())
+		all[1].seat.Leave(t.Context(), id.Node{})
 		settle(time.Second)
 		if len(all[2].dead()) != 1 || all[2].dead()[0] != all[1].id {
 			t.Fatal("not gone:", all[2].dead())

@@ -20,8 +20,9 @@ type Node interface {
 	Command(e *coordinate.Effect) error
 	Figures() *coordinate.Figures
 	Holds() []coordinate.Held
-	// PeerDown and PeerDraining say how another node is.
+	// PeerDown, PeerLeft and PeerDraining say how another node is.
 	PeerDown(other id.Node)
+	PeerLeft(other, heir id.Node)
 	PeerDraining(other id.Node)
 }
 
@@ -45,6 +46,8 @@ type MemberConfig struct {
 	// Expelled is called when the cluster has declared this node dead, or it
 	// has left: nobody waits for what it runs.
 	Expelled func()
+	// Draining is called when the cluster wants it to leave.
+	Draining func()
 }
 
 // How often a Member looks whether there is something to say, says that it
@@ -117,9 +120,10 @@ func (m *Member) Close() {
 	m.done.Wait()
 }
 
-// Leave says that the node is about to end, and waits until that is written.
-func (m *Member) Leave(ctx context.Context) {
-	m.Report(&coordinate.Event{Kind: coordinate.Left})
+// Leave says that the node is about to end, and to whom it has handed over, and
+// waits until that is written.
+func (m *Member) Leave(ctx context.Context, heir id.Node) {
+	m.Report(&coordinate.Event{Kind: coordinate.Left, Heir: heir})
 	for ctx.Err() == nil {
 		m.mu.Lock()
 		left := !slices.ContainsFunc(m.pending, func(p pending) bool { return p.ev.Kind == coordinate.Left })
@@ -186,7 +190,7 @@ func (m *Member) Find(other id.Node) {
 // kept reports whether an event must reach the coordinator, or the next one.
 func kept(k coordinate.EventKind) bool {
 	return answered(k) || slices.Contains([]coordinate.EventKind{coordinate.ActorAt, coordinate.ActorGone, coordinate.JobBegan,
-		coordinate.JobEnded, coordinate.RemoveGroup, coordinate.Left}, k)
+		coordinate.JobEnded, coordinate.RemoveGroup, coordinate.Drain, coordinate.Left}, k)
 }
 
 // answered reports whether an event is kept until its answer comes, and not
@@ -384,9 +388,13 @@ func (m *Member) announced(e *coordinate.Effect) {
 	switch {
 	case e.Node == m.cfg.Self && (e.State == coordinate.Dead || e.State == coordinate.Gone):
 		m.cfg.Expelled()
+	case e.Node == m.cfg.Self && e.State == coordinate.Draining:
+		m.cfg.Draining()
 	case e.Node == m.cfg.Self:
-	case e.State == coordinate.Dead, e.State == coordinate.Gone:
+	case e.State == coordinate.Dead:
 		m.node.PeerDown(e.Node)
+	case e.State == coordinate.Gone:
+		m.node.PeerLeft(e.Node, e.Heir)
 	case e.State == coordinate.Draining:
 		m.node.PeerDraining(e.Node)
 	}

@@ -326,7 +326,7 @@ func (n *Node) actorError(t *task, e *actor.Effect, dead bool) *wire.Error {
 
 var causeText = map[actor.Cause]string{
 	actor.OutOfScope: "its last handle went out of scope", actor.Killed: "it was killed", actor.Exited: "it ended itself",
-	actor.InitFailed: "its constructor failed", actor.WorkerDied: "its worker process died", actor.NodeDied: "its node died",
+	actor.InitFailed: "its constructor failed", actor.WorkerDied: "its worker process died", actor.NodeDied: "its node died", actor.NodeLeft: "its node left the cluster",
 	actor.JobEnded: "its job ended", actor.Unschedulable: "no node can ever hold it", actor.SetupFailed: "its worker could not be started",
 	actor.SessionGone: "the caller's session ended", actor.Unknown: "it had ended before the call was made",
 }

@@ -124,6 +124,9 @@ func (n *Node) gotViews(views []*coordinate.View) {
 func (n *Node) PeerDraining(other id.Node) {
 	n.lock()
 	defer n.unlock()
+	if p := n.peers[other]; p != nil {
+		p.draining = true
+	}
 	n.stepPlace(&place.Event{Kind: place.Draining, Node: other})
 }
 

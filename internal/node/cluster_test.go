@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/weftrun/weft"
@@ -25,6 +26,7 @@ type fabric struct {
 	mu    sync.Mutex
 	ports map[id.Node]*port
 	wg    sync.WaitGroup
+	under atomic.Int64 // way: messages that have not been received
 }
 
 // port is a node and its way to the others.
@@ -45,6 +47,7 @@ func (f *fabric) port(i id.Node) *port {
 // Send implements node.Network.
 func (p *port) Send(to id.Node, frame []byte) {
 	if c := p.out[to]; c != nil {
+		p.f.under.Add(1)
 		c <- frame
 	}
 }
@@ -69,13 +72,19 @@ func (p *port) Pull(ctx context.Context, from id.Node, name string) (io.ReadClos
 // clusterOf starts nodes with so many CPUs each that make a cluster.
 func clusterOf(t *testing.T, cpus ...float64) (sockets []string, nodes []*node.Node) {
 	t.Helper()
-	f := &fabric{ports: map[id.Node]*port{}}
+	_, sockets, nodes = fabricOf(t, cpus...)
+	return sockets, nodes
+}
+
+func fabricOf(t *testing.T, cpus ...float64) (f *fabric, sockets []string, nodes []*node.Node) {
+	t.Helper()
+	f = &fabric{ports: map[id.Node]*port{}}
 	var ports []*port
 	done := make(chan struct{})
 	for i := range cpus {
 		p := &port{f: f, id: id.Node{0: byte(i + 1), 7: 1}, out: map[id.Node]chan []byte{}}
 		ports = append(ports, p)
-		p.seat = &head.Seat{Member: head.NewMember(head.MemberConfig{Self: p.id, Send: p.send, Know: func(id.Node, string) {},
+		p.seat = &head.Seat{Member: head.NewMember(head.MemberConfig{Self: p.id, Send: p.send, Know: func(id.Node, string) {}, Draining: func() {},
 			Heads: []head.Where{{Node: ports[0].id}}, Expelled: func() {}})}
 	}
 	for i, p := range ports {
@@ -111,7 +120,7 @@ func clusterOf(t *testing.T, cpus ...float64) (sockets []string, nodes []*node.N
 	for _, n := range nodes {
 		until(ctx, t, "a view of all", func() bool { return n.Sees() == len(nodes)-1 })
 	}
-	return sockets, nodes
+	return f, sockets, nodes
 }
 
 // carry delivers what one node sends another.
@@ -122,6 +131,7 @@ func (f *fabric) carry(t *testing.T, from id.Node, to *node.Node, c <-chan []byt
 			if err := to.Receive(from, frame); err != nil {
 				t.Error(err)
 			}
+			f.under.Add(-1)
 		case <-done:
 			return
 		}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
@@ -15,10 +16,7 @@ import (
 // runs. Close is to follow.
 func (n *Node) Drain(ctx context.Context) error {
 	n.lock()
-	if n.drained == nil {
-		n.drained, n.noteDrained = context.WithCancel(context.Background())
-	}
-	drained := n.drained
+	n.draining = true
 	n.unlock()
 	for after := (id.Task{}); ; {
 		n.lock()
@@ -34,12 +32,7 @@ func (n *Node) Drain(ctx context.Context) error {
 			break
 		}
 	}
-	select {
-	case <-drained.Done():
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return n.until(ctx, n.idle)
 }
 
 // turnAway ends a driver's task that a node which drains does not begin.
@@ -72,24 +65,63 @@ func (n *Node) nested(t *task) bool {
 	return !t.enc.parent.IsZero()
 }
 
-// noteIdle has Drain return once nothing runs.
-func (n *Node) noteIdle() {
+// idle reports whether nothing runs, here or elsewhere for this node.
+func (n *Node) idle() bool {
+	if s := n.own.Stats(); s.Waiting+s.Queued+s.Running > 0 || len(n.guests) > 0 {
+		return false
+	}
 	for _, p := range n.workers {
 		if len(p.tasks) > 0 {
-			return
+			return false
 		}
 	}
 	for _, r := range n.leases {
 		if r.active > 0 {
-			return
+			return false
 		}
 	}
 	for _, inst := range n.instances {
 		if len(inst.runs) > 0 {
-			return
+			return false
 		}
 	}
-	n.later(n.noteDrained) // after the results have been sent
+	return true
+}
+
+// condition is something that somebody waits for.
+type condition struct {
+	holds func() bool
+	noted chan struct{} // closed once it does
+}
+
+// until waits for a condition, looked at when each critical
+// section ends.
+func (n *Node) until(ctx context.Context, holds func() bool) error {
+	c := &condition{holds, make(chan struct{})}
+	n.lock()
+	n.conditions = append(n.conditions, c)
+	n.unlock()
+	select {
+	case <-c.noted:
+		return nil
+	case <-ctx.Done():
+		n.lock()
+		n.conditions = slices.DeleteFunc(n.conditions, func(x *condition) bool { return x == c })
+		n.unlock()
+		return context.Cause(ctx)
+	}
+}
+
+// noteConditions tells those who wait for what is so now.
+func (n *Node) noteConditions() {
+	for i := 0; i < len(n.conditions); {
+		if c := n.conditions[i]; c.holds() {
+			n.conditions = slices.Delete(n.conditions, i, i+1)
+			n.later(func() { close(c.noted) }) // after the results have been sent
+		} else {
+			i++
+		}
+	}
 }
 
 // refusal is why no driver may join, if none may.
@@ -97,7 +129,7 @@ func (n *Node) refusal() error {
 	switch {
 	case n.closed:
 		return errClosed()
-	case n.drained != nil:
+	case n.draining:
 		return errDraining()
 	}
 	return nil

@@ -48,9 +48,12 @@ func (n *Node) gotPush(p *peer, m *nodev1.Push) error {
 	if s.Stream {
 		t.stream = newStream(n, t)
 	}
-	if s.Kind == spec.KindMethod {
+	switch {
+	case s.Kind == spec.KindMethod:
 		n.takeCall(t)
-	} else {
+	case s.Kind == spec.KindTask && n.draining:
+		n.attemptOver(t, &own.Event{Fault: own.Declined})
+	default:
 		n.withArguments(t, func() { n.enqueue(t) })
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/weftrun/weft/internal/dispatch"
 	"github.com/weftrun/weft/internal/environ"
 	"github.com/weftrun/weft/internal/event"
+	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
 	"github.com/weftrun/weft/internal/id"
 	"github.com/weftrun/weft/internal/own"
 	"github.com/weftrun/weft/internal/place"
@@ -31,21 +32,19 @@ type Node struct {
 	start time.Time
 	total resource.Vector
 
-	store       *store.Store
-	server      *proto.Server
-	environs    *environ.Cache
-	events      *event.Log
-	meta        *metadata
-	where       string          // this process, for errors
-	dir         string          // of the node's files
-	ctx         context.Context // ends with the node
-	cancel      context.CancelFunc
-	running     sync.WaitGroup // goroutines that the node started
-	ending      sync.Once
-	quiet       chan struct{}   // closed when nothing of the node is left
-	drained     context.Context // ends when nothing runs any more; nil before Drain
-	noteDrained context.CancelFunc
-	packs       atomic.Uint32 // numbers packs
+	store    *store.Store
+	server   *proto.Server
+	environs *environ.Cache
+	events   *event.Log
+	meta     *metadata
+	where    string          // this process, for errors
+	dir      string          // of the node's files
+	ctx      context.Context // ends with the node
+	cancel   context.CancelFunc
+	running  sync.WaitGroup // goroutines that the node started
+	ending   sync.Once
+	quiet    chan struct{} // closed when nothing of the node is left
+	packs    atomic.Uint32 // numbers packs
 
 	gate gate // the session server's
 
@@ -90,6 +89,11 @@ type Node struct {
 	guests    map[id.Task]*guest         // that run here for another node
 	elsewhere map[id.Task]id.Node        // that run there for this one
 
+	draining   bool               // it takes no more work, and is to leave
+	conditions []*condition       // that somebody waits for
+	moving     map[id.Object]bool // copies that the heir is to make
+	adopting   []*nodev1.Record   // of a node that leaves, until all have come
+
 	seek seekers
 	held map[id.Group]map[int]bool // bundles that a coordinator has had reserved here
 
@@ -126,9 +130,7 @@ func (n *Node) lock() {
 func (n *Node) unlock() {
 	n.settle()
 	n.armTimer()
-	if n.drained != nil && n.drained.Err() == nil {
-		n.noteIdle()
-	}
+	n.noteConditions()
 	out := n.out
 	if out.empty() {
 		n.mu.Unlock()

@@ -34,16 +34,17 @@ type Network interface {
 // node's lock, in the order of the effects that caused it, and encoded and
 // sent by one goroutine at a time without it.
 type peer struct {
-	id     id.Node
-	view   place.Event // its figures
-	asks   map[*spec.Task]uint32
-	jobs   map[id.Job]bool       // that it knows of
-	specs  map[uint32]*spec.Task // that it has told of
-	due    bool                  // in the current batch
-	gone   bool
-	sendMu sync.Mutex
-	queue  []*nodev1.Message
-	busy   bool // somebody sends
+	id       id.Node
+	view     place.Event // its figures
+	asks     map[*spec.Task]uint32
+	jobs     map[id.Job]bool       // that it knows of
+	specs    map[uint32]*spec.Task // that it has told of
+	due      bool                  // in the current batch
+	gone     bool
+	draining bool // it is to leave
+	sendMu   sync.Mutex
+	queue    []*nodev1.Message
+	busy     bool // somebody sends
 }
 
 // peer returns what is known of another node, which may be new; nil if it has
@@ -59,7 +60,13 @@ func (n *Node) peer(other id.Node) *peer {
 
 // PeerDown declares another node dead: nothing more comes from it or goes there.
 // What it ran is run again, what it owned is gone.
-func (n *Node) PeerDown(other id.Node) {
+func (n *Node) PeerDown(other id.Node) { n.peerGone(other, id.Node{}, actor.NodeDied) }
+
+// PeerLeft is PeerDown of a node that has left in good order: what it owned is
+// its heir's, if it has one.
+func (n *Node) PeerLeft(other, heir id.Node) { n.peerGone(other, heir, actor.NodeLeft) }
+
+func (n *Node) peerGone(other, heir id.Node, cause actor.Cause) {
 	n.lock()
 	defer n.unlock()
 	if n.dead[other] || other == n.id {
@@ -74,9 +81,13 @@ func (n *Node) PeerDown(other id.Node) {
 	n.dropHostsOf(other)
 	n.dropGuestsOf(other)
 	n.stepPlace(&place.Event{Kind: place.NodeGone, Node: other})
-	n.stepOwn(&own.Event{Kind: own.NodeDead, Node: other})
+	if heir.IsZero() || heir == n.id { // which has adopted everything
+		n.stepOwn(&own.Event{Kind: own.NodeDead, Node: other})
+	} else {
+		n.stepOwn(&own.Event{Kind: own.Heir, Node: other, To: heir})
+	}
 	n.forgetPlaces(other)
-	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: other})
+	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: other, Cause: cause})
 	n.meetNobody(other)
 	n.settle()
 	n.endJobsOf(other)
@@ -219,6 +230,12 @@ func (n *Node) receive(p *peer, m *nodev1.Message) error {
 		return n.gotActor(p, b.Actor)
 	case *nodev1.Message_StopActor:
 		return n.gotStopActor(b.StopActor)
+	case *nodev1.Message_Take:
+		return n.gotTake(p, b.Take)
+	case *nodev1.Message_Taken:
+		return n.gotTaken(p, b.Taken)
+	case *nodev1.Message_Adopt:
+		return n.gotAdopt(p, b.Adopt)
 	case *nodev1.Message_Told:
 		return n.gotTold(p, b.Told)
 	case *nodev1.Message_Handle:

@@ -74,7 +74,7 @@ func (t *task) ran(d, now time.Duration) { t.started = max(now-d, t.submitted) }
 // Why tasks fail, as records have it.
 var faultCauses = map[own.Fault]event.Cause{
 	own.User: event.UserError, own.Final: event.UserError, own.WorkerDied: event.WorkerDied, own.Bystander: event.WorkerDied, own.Suspect: event.WorkerDied,
-	own.NodeDied: event.NodeDied, own.OutOfMemory: event.OutOfMemory, own.TooLarge: event.OutOfMemory, own.ArgLost: event.ArgLost, own.ArgMoved: event.ArgLost,
+	own.NodeDied: event.NodeDied, own.OutOfMemory: event.OutOfMemory, own.TooLarge: event.OutOfMemory, own.ArgLost: event.ArgLost, own.ArgMoved: event.ArgLost, own.Declined: event.Idle,
 	own.Cancelled: event.Cancelled, own.Unschedulable: event.Unschedulable, own.SetupFailed: event.SetupFailed,
 	own.ActorDead: event.ActorGone, own.ActorMaybe: event.MaybeRan, own.ReplayMismatch: event.UserError, own.ShortResult: event.WorkerDied,
 }

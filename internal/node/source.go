@@ -60,7 +60,7 @@ func (s source) Nodes(_ context.Context, q state.Query) (state.Rows[state.Node],
 		Queued: n.dispatch.Queued(), Started: n.start,
 		Store:  state.StoreUse{Used: use.Used, Limit: use.Limit, Pinned: pinned(&use), Warm: use.Slab.Warm, Spilled: use.DiskUsed, Objects: int64(use.Objects)},
 		Memory: n.memoryUse()}
-	if n.drained != nil {
+	if n.draining {
 		row.State = state.NodeDraining
 	}
 	row.Running = n.taskCounts()[state.TaskRunning]

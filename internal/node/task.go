@@ -130,7 +130,7 @@ func (n *Node) submit(t *task, ev *own.Event) error {
 	if t.stream != nil {
 		n.streams[t.id] = t.stream
 	}
-	if n.drained != nil {
+	if n.draining {
 		n.turnAway(t)
 	}
 	if t.spec.Kind != spec.KindMethod {

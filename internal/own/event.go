@@ -83,6 +83,7 @@ const (
 	ReplayMismatch                  // a stream's retry made fewer items than had been delivered already
 	ShortResult                     // the execution said it was done but not all values came
 	Final                           // as User, with an error that is not retried whatever the task's options say
+	Declined                        // its node takes nothing new: it has not begun, and runs elsewhere
 	ArgMoved                        // an argument was looked for where it is no more: runs again, uncounted. Only in effects
 )
 

@@ -314,7 +314,7 @@ func (m *Machine) mayRetry(t *task, fault Fault) bool {
 		return false
 	}
 	switch fault {
-	case ArgMoved:
+	case ArgMoved, Declined: // it has not run
 		return true
 	case User:
 		return t.spec.RetryErrors && charge(&t.userUsed, limit)

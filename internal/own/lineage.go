@@ -219,9 +219,7 @@ func (m *Machine) copyAdded(oid id.Object, at id.Node) {
 		at = m.self
 	}
 	if !m.mine(oid.Owner()) {
-		if at == m.self {
-			m.send(m.Home(oid.Owner()), Msg{Kind: CopyMade, Object: oid, Node: at})
-		}
+		m.send(m.Home(oid.Owner()), Msg{Kind: CopyMade, Object: oid, Node: at})
 		return
 	}
 	o := m.find(oid)

@@ -27,7 +27,7 @@ var faultNames = []string{
 	User: "user error", WorkerDied: "worker died", NodeDied: "node died", OutOfMemory: "out of memory", TooLarge: "too large for the node's memory",
 	ArgLost: "argument lost", Cancelled: "cancelled", Unschedulable: "unschedulable", SetupFailed: "setup failed",
 	ActorDead: "actor dead", ActorMaybe: "actor restarted, may have run", Bystander: "its process died of another task", Suspect: "its process died, of it or of another",
-	ReplayMismatch: "replay mismatch", ShortResult: "short result", Final: "final error", ArgMoved: "argument moved",
+	ReplayMismatch: "replay mismatch", ShortResult: "short result", Final: "final error", Declined: "declined", ArgMoved: "argument moved",
 }
 
 var msgNames = []string{

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -130,6 +132,38 @@ func (p *Peers) Unacknowledged(to id.Node) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.end.bytes
+}
+
+// Flush waits until all that was sent has been acknowledged by those it was for,
+// or they have been forgotten.
+func (p *Peers) Flush(ctx context.Context) error {
+	for tick := time.NewTicker(time.Millisecond); ; {
+		if p.flushed() {
+			tick.Stop()
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tick.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (p *Peers) flushed() bool {
+	p.mu.Lock()
+	links := slices.Collect(maps.Values(p.links))
+	p.mu.Unlock()
+	for _, l := range links {
+		l.mu.Lock()
+		left := l.end.bytes
+		l.mu.Unlock()
+		if left > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Forget declares a node dead: its link is cut, what was to be sent there is

@@ -169,6 +169,6 @@ func (n *node) farewell(left, heir *node) {
 	} else {
 		n.stepOwn(&own.Event{Kind: own.Heir, Node: left.id, To: heir.id})
 	}
-	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: left.id})
+	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: left.id, Cause: actor.NodeLeft})
 	n.failFetches(left)
 }

@@ -71,7 +71,7 @@ func (n *node) mourn(dead *node) {
 	}
 	n.stepPlace(&place.Event{Kind: place.NodeGone, Node: dead.id})
 	n.stepOwn(&own.Event{Kind: own.NodeDead, Node: dead.id})
-	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: dead.id})
+	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: dead.id, Cause: actor.NodeDied})
 	n.failFetches(dead)
 	for _, o := range n.sortedStore() {
 		if n.ownerless(o) {

@@ -57,6 +57,9 @@ type Message struct {
 	//	*Message_JobEnd
 	//	*Message_Log
 	//	*Message_Kill
+	//	*Message_Take
+	//	*Message_Taken
+	//	*Message_Adopt
 	//	*Message_Report
 	//	*Message_Command
 	Body          isMessage_Body `protobuf_oneof:"body"`
@@ -281,6 +284,33 @@ func (x *Message) GetKill() *KillActor {
 	return nil
 }
 
+func (x *Message) GetTake() *Take {
+	if x != nil {
+		if x, ok := x.Body.(*Message_Take); ok {
+			return x.Take
+		}
+	}
+	return nil
+}
+
+func (x *Message) GetTaken() *Taken {
+	if x != nil {
+		if x, ok := x.Body.(*Message_Taken); ok {
+			return x.Taken
+		}
+	}
+	return nil
+}
+
+func (x *Message) GetAdopt() *Adopt {
+	if x != nil {
+		if x, ok := x.Body.(*Message_Adopt); ok {
+			return x.Adopt
+		}
+	}
+	return nil
+}
+
 func (x *Message) GetReport() *Report {
 	if x != nil {
 		if x, ok := x.Body.(*Message_Report); ok {
@@ -388,6 +418,19 @@ type Message_Kill struct {
 	Kill *KillActor `protobuf:"bytes,20,opt,name=kill,proto3,oneof"`
 }
 
+type Message_Take struct {
+	// A node that leaves, and its heir.
+	Take *Take `protobuf:"bytes,21,opt,name=take,proto3,oneof"`
+}
+
+type Message_Taken struct {
+	Taken *Taken `protobuf:"bytes,22,opt,name=taken,proto3,oneof"`
+}
+
+type Message_Adopt struct {
+	Adopt *Adopt `protobuf:"bytes,23,opt,name=adopt,proto3,oneof"`
+}
+
 type Message_Report struct {
 	// A node and the coordinator.
 	Report *Report `protobuf:"bytes,30,opt,name=report,proto3,oneof"`
@@ -436,6 +479,12 @@ func (*Message_JobEnd) isMessage_Body() {}
 func (*Message_Log) isMessage_Body() {}
 
 func (*Message_Kill) isMessage_Body() {}
+
+func (*Message_Take) isMessage_Body() {}
+
+func (*Message_Taken) isMessage_Body() {}
+
+func (*Message_Adopt) isMessage_Body() {}
 
 func (*Message_Report) isMessage_Body() {}
 
@@ -1920,11 +1969,623 @@ func (x *Handle) GetN() int32 {
 	return 0
 }
 
+// Take has the receiver copy an object of the sender's, which leaves.
+type Take struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Return                `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Take) Reset() {
+	*x = Take{}
+	mi := &file_node_v1_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Take) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Take) ProtoMessage() {}
+
+func (x *Take) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Take.ProtoReflect.Descriptor instead.
+func (*Take) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Take) GetObject() *Return {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+// Taken answers it.
+type Taken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        []byte                 `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	Here          bool                   `protobuf:"varint,2,opt,name=here,proto3" json:"here,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Taken) Reset() {
+	*x = Taken{}
+	mi := &file_node_v1_node_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Taken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Taken) ProtoMessage() {}
+
+func (x *Taken) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Taken.ProtoReflect.Descriptor instead.
+func (*Taken) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Taken) GetObject() []byte {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *Taken) GetHere() bool {
+	if x != nil {
+		return x.Here
+	}
+	return false
+}
+
+// Adopt hands over what the sender owned: the receiver is its heir. It takes
+// everything at once, when the last part has come.
+type Adopt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Records       []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	Last          bool                   `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Adopt) Reset() {
+	*x = Adopt{}
+	mi := &file_node_v1_node_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Adopt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Adopt) ProtoMessage() {}
+
+func (x *Adopt) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Adopt.ProtoReflect.Descriptor instead.
+func (*Adopt) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Adopt) GetRecords() []*Record {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *Adopt) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+// Record is an own.Record.
+type Record struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          []byte                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Template      uint32                 `protobuf:"varint,2,opt,name=template,proto3" json:"template,omitempty"` // 0: a put
+	Attempt       uint32                 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	SystemUsed    uint32                 `protobuf:"varint,4,opt,name=system_used,json=systemUsed,proto3" json:"system_used,omitempty"`
+	UserUsed      uint32                 `protobuf:"varint,5,opt,name=user_used,json=userUsed,proto3" json:"user_used,omitempty"`
+	OomUsed       uint32                 `protobuf:"varint,6,opt,name=oom_used,json=oomUsed,proto3" json:"oom_used,omitempty"`
+	Rebuilds      uint32                 `protobuf:"varint,7,opt,name=rebuilds,proto3" json:"rebuilds,omitempty"`
+	Failed        bool                   `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
+	Cancelled     bool                   `protobuf:"varint,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
+	Recursive     bool                   `protobuf:"varint,10,opt,name=recursive,proto3" json:"recursive,omitempty"`
+	Lineage       bool                   `protobuf:"varint,11,opt,name=lineage,proto3" json:"lineage,omitempty"`
+	Evicted       bool                   `protobuf:"varint,12,opt,name=evicted,proto3" json:"evicted,omitempty"`
+	Payload       bool                   `protobuf:"varint,13,opt,name=payload,proto3" json:"payload,omitempty"`
+	Retired       bool                   `protobuf:"varint,14,opt,name=retired,proto3" json:"retired,omitempty"`
+	Leftover      bool                   `protobuf:"varint,15,opt,name=leftover,proto3" json:"leftover,omitempty"`
+	Args          []byte                 `protobuf:"bytes,16,opt,name=args,proto3" json:"args,omitempty"`
+	Inner         []byte                 `protobuf:"bytes,17,opt,name=inner,proto3" json:"inner,omitempty"`
+	Bytes         int64                  `protobuf:"varint,18,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Objects       []*OwnedObject         `protobuf:"bytes,19,rep,name=objects,proto3" json:"objects,omitempty"`
+	Arguments     []*Arg                 `protobuf:"bytes,20,rep,name=arguments,proto3" json:"arguments,omitempty"` // the payload
+	Stream        *StreamRecord          `protobuf:"bytes,21,opt,name=stream,proto3" json:"stream,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Record) Reset() {
+	*x = Record{}
+	mi := &file_node_v1_node_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Record) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Record) ProtoMessage() {}
+
+func (x *Record) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Record.ProtoReflect.Descriptor instead.
+func (*Record) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Record) GetTask() []byte {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *Record) GetTemplate() uint32 {
+	if x != nil {
+		return x.Template
+	}
+	return 0
+}
+
+func (x *Record) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Record) GetSystemUsed() uint32 {
+	if x != nil {
+		return x.SystemUsed
+	}
+	return 0
+}
+
+func (x *Record) GetUserUsed() uint32 {
+	if x != nil {
+		return x.UserUsed
+	}
+	return 0
+}
+
+func (x *Record) GetOomUsed() uint32 {
+	if x != nil {
+		return x.OomUsed
+	}
+	return 0
+}
+
+func (x *Record) GetRebuilds() uint32 {
+	if x != nil {
+		return x.Rebuilds
+	}
+	return 0
+}
+
+func (x *Record) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
+func (x *Record) GetCancelled() bool {
+	if x != nil {
+		return x.Cancelled
+	}
+	return false
+}
+
+func (x *Record) GetRecursive() bool {
+	if x != nil {
+		return x.Recursive
+	}
+	return false
+}
+
+func (x *Record) GetLineage() bool {
+	if x != nil {
+		return x.Lineage
+	}
+	return false
+}
+
+func (x *Record) GetEvicted() bool {
+	if x != nil {
+		return x.Evicted
+	}
+	return false
+}
+
+func (x *Record) GetPayload() bool {
+	if x != nil {
+		return x.Payload
+	}
+	return false
+}
+
+func (x *Record) GetRetired() bool {
+	if x != nil {
+		return x.Retired
+	}
+	return false
+}
+
+func (x *Record) GetLeftover() bool {
+	if x != nil {
+		return x.Leftover
+	}
+	return false
+}
+
+func (x *Record) GetArgs() []byte {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *Record) GetInner() []byte {
+	if x != nil {
+		return x.Inner
+	}
+	return nil
+}
+
+func (x *Record) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Record) GetObjects() []*OwnedObject {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+func (x *Record) GetArguments() []*Arg {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *Record) GetStream() *StreamRecord {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
+}
+
+// StreamRecord is how far a stream is.
+type StreamRecord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Made          uint32                 `protobuf:"varint,1,opt,name=made,proto3" json:"made,omitempty"`
+	Consumed      uint32                 `protobuf:"varint,2,opt,name=consumed,proto3" json:"consumed,omitempty"`
+	Sizes         []int64                `protobuf:"varint,3,rep,packed,name=sizes,proto3" json:"sizes,omitempty"`
+	Ended         bool                   `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	Dropped       bool                   `protobuf:"varint,5,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamRecord) Reset() {
+	*x = StreamRecord{}
+	mi := &file_node_v1_node_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamRecord) ProtoMessage() {}
+
+func (x *StreamRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamRecord.ProtoReflect.Descriptor instead.
+func (*StreamRecord) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *StreamRecord) GetMade() uint32 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
+func (x *StreamRecord) GetConsumed() uint32 {
+	if x != nil {
+		return x.Consumed
+	}
+	return 0
+}
+
+func (x *StreamRecord) GetSizes() []int64 {
+	if x != nil {
+		return x.Sizes
+	}
+	return nil
+}
+
+func (x *StreamRecord) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *StreamRecord) GetDropped() bool {
+	if x != nil {
+		return x.Dropped
+	}
+	return false
+}
+
+// OwnedObject is an own.ObjectRecord.
+type OwnedObject struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Has           bool                   `protobuf:"varint,2,opt,name=has,proto3" json:"has,omitempty"`
+	Where         uint32                 `protobuf:"varint,3,opt,name=where,proto3" json:"where,omitempty"` // own.Where
+	Gone          uint32                 `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`   // own.Gone
+	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	Nodes         []byte                 `protobuf:"bytes,6,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	Inner         []byte                 `protobuf:"bytes,7,opt,name=inner,proto3" json:"inner,omitempty"`
+	Holders       []*Holder              `protobuf:"bytes,8,rep,name=holders,proto3" json:"holders,omitempty"`
+	Value         *Return                `protobuf:"bytes,9,opt,name=value,proto3" json:"value,omitempty"` // if it has one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnedObject) Reset() {
+	*x = OwnedObject{}
+	mi := &file_node_v1_node_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnedObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnedObject) ProtoMessage() {}
+
+func (x *OwnedObject) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnedObject.ProtoReflect.Descriptor instead.
+func (*OwnedObject) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *OwnedObject) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *OwnedObject) GetHas() bool {
+	if x != nil {
+		return x.Has
+	}
+	return false
+}
+
+func (x *OwnedObject) GetWhere() uint32 {
+	if x != nil {
+		return x.Where
+	}
+	return 0
+}
+
+func (x *OwnedObject) GetGone() uint32 {
+	if x != nil {
+		return x.Gone
+	}
+	return 0
+}
+
+func (x *OwnedObject) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *OwnedObject) GetNodes() []byte {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *OwnedObject) GetInner() []byte {
+	if x != nil {
+		return x.Inner
+	}
+	return nil
+}
+
+func (x *OwnedObject) GetHolders() []*Holder {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+func (x *OwnedObject) GetValue() *Return {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// Holder is what a node holds of an object.
+type Holder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          []byte                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Via           []byte                 `protobuf:"bytes,2,opt,name=via,proto3" json:"via,omitempty"`
+	N             int64                  `protobuf:"zigzag64,3,opt,name=n,proto3" json:"n,omitempty"`
+	Subscribed    bool                   `protobuf:"varint,4,opt,name=subscribed,proto3" json:"subscribed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holder) Reset() {
+	*x = Holder{}
+	mi := &file_node_v1_node_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holder) ProtoMessage() {}
+
+func (x *Holder) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holder.ProtoReflect.Descriptor instead.
+func (*Holder) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Holder) GetNode() []byte {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *Holder) GetVia() []byte {
+	if x != nil {
+		return x.Via
+	}
+	return nil
+}
+
+func (x *Holder) GetN() int64 {
+	if x != nil {
+		return x.N
+	}
+	return 0
+}
+
+func (x *Holder) GetSubscribed() bool {
+	if x != nil {
+		return x.Subscribed
+	}
+	return false
+}
+
 var File_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/v1/node.proto\x12\fweft.node.v1\x1a\x12node/v1/head.proto\x1a\x18session/v1/session.proto\"\x87\b\n" +
+	"\x12node/v1/node.proto\x12\fweft.node.v1\x1a\x12node/v1/head.proto\x1a\x18session/v1/session.proto\"\x8b\t\n" +
 	"\aMessage\x12(\n" +
 	"\x04view\x18\x01 \x01(\v2\x12.weft.node.v1.ViewH\x00R\x04view\x12%\n" +
 	"\x03job\x18\x02 \x01(\v2\x11.weft.node.v1.JobH\x00R\x03job\x124\n" +
@@ -1947,7 +2608,10 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x06handle\x18\x11 \x01(\v2\x14.weft.node.v1.HandleH\x00R\x06handle\x12/\n" +
 	"\ajob_end\x18\x12 \x01(\v2\x14.weft.node.v1.JobEndH\x00R\x06jobEnd\x12%\n" +
 	"\x03log\x18\x13 \x01(\v2\x11.weft.node.v1.LogH\x00R\x03log\x12-\n" +
-	"\x04kill\x18\x14 \x01(\v2\x17.weft.node.v1.KillActorH\x00R\x04kill\x12.\n" +
+	"\x04kill\x18\x14 \x01(\v2\x17.weft.node.v1.KillActorH\x00R\x04kill\x12(\n" +
+	"\x04take\x18\x15 \x01(\v2\x12.weft.node.v1.TakeH\x00R\x04take\x12+\n" +
+	"\x05taken\x18\x16 \x01(\v2\x13.weft.node.v1.TakenH\x00R\x05taken\x12+\n" +
+	"\x05adopt\x18\x17 \x01(\v2\x13.weft.node.v1.AdoptH\x00R\x05adopt\x12.\n" +
 	"\x06report\x18\x1e \x01(\v2\x14.weft.node.v1.ReportH\x00R\x06report\x121\n" +
 	"\acommand\x18\x1f \x01(\v2\x15.weft.node.v1.CommandH\x00R\acommandB\x06\n" +
 	"\x04body\"\xeb\x02\n" +
@@ -2080,7 +2744,62 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04exit\x18\x03 \x01(\bR\x04exit\",\n" +
 	"\x06Handle\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\fR\x05actor\x12\f\n" +
-	"\x01n\x18\x02 \x01(\x11R\x01nB5Z3github.com/weftrun/weft/internal/gen/node/v1;nodev1b\x06proto3"
+	"\x01n\x18\x02 \x01(\x11R\x01n\"4\n" +
+	"\x04Take\x12,\n" +
+	"\x06object\x18\x01 \x01(\v2\x14.weft.node.v1.ReturnR\x06object\"3\n" +
+	"\x05Taken\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\fR\x06object\x12\x12\n" +
+	"\x04here\x18\x02 \x01(\bR\x04here\"K\n" +
+	"\x05Adopt\x12.\n" +
+	"\arecords\x18\x01 \x03(\v2\x14.weft.node.v1.RecordR\arecords\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\"\xf9\x04\n" +
+	"\x06Record\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\fR\x04task\x12\x1a\n" +
+	"\btemplate\x18\x02 \x01(\rR\btemplate\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12\x1f\n" +
+	"\vsystem_used\x18\x04 \x01(\rR\n" +
+	"systemUsed\x12\x1b\n" +
+	"\tuser_used\x18\x05 \x01(\rR\buserUsed\x12\x19\n" +
+	"\boom_used\x18\x06 \x01(\rR\aoomUsed\x12\x1a\n" +
+	"\brebuilds\x18\a \x01(\rR\brebuilds\x12\x16\n" +
+	"\x06failed\x18\b \x01(\bR\x06failed\x12\x1c\n" +
+	"\tcancelled\x18\t \x01(\bR\tcancelled\x12\x1c\n" +
+	"\trecursive\x18\n" +
+	" \x01(\bR\trecursive\x12\x18\n" +
+	"\alineage\x18\v \x01(\bR\alineage\x12\x18\n" +
+	"\aevicted\x18\f \x01(\bR\aevicted\x12\x18\n" +
+	"\apayload\x18\r \x01(\bR\apayload\x12\x18\n" +
+	"\aretired\x18\x0e \x01(\bR\aretired\x12\x1a\n" +
+	"\bleftover\x18\x0f \x01(\bR\bleftover\x12\x12\n" +
+	"\x04args\x18\x10 \x01(\fR\x04args\x12\x14\n" +
+	"\x05inner\x18\x11 \x01(\fR\x05inner\x12\x14\n" +
+	"\x05bytes\x18\x12 \x01(\x03R\x05bytes\x123\n" +
+	"\aobjects\x18\x13 \x03(\v2\x19.weft.node.v1.OwnedObjectR\aobjects\x12/\n" +
+	"\targuments\x18\x14 \x03(\v2\x11.weft.node.v1.ArgR\targuments\x122\n" +
+	"\x06stream\x18\x15 \x01(\v2\x1a.weft.node.v1.StreamRecordR\x06stream\"\x84\x01\n" +
+	"\fStreamRecord\x12\x12\n" +
+	"\x04made\x18\x01 \x01(\rR\x04made\x12\x1a\n" +
+	"\bconsumed\x18\x02 \x01(\rR\bconsumed\x12\x14\n" +
+	"\x05sizes\x18\x03 \x03(\x03R\x05sizes\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x18\n" +
+	"\adropped\x18\x05 \x01(\bR\adropped\"\xfb\x01\n" +
+	"\vOwnedObject\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x10\n" +
+	"\x03has\x18\x02 \x01(\bR\x03has\x12\x14\n" +
+	"\x05where\x18\x03 \x01(\rR\x05where\x12\x12\n" +
+	"\x04gone\x18\x04 \x01(\rR\x04gone\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x14\n" +
+	"\x05nodes\x18\x06 \x01(\fR\x05nodes\x12\x14\n" +
+	"\x05inner\x18\a \x01(\fR\x05inner\x12.\n" +
+	"\aholders\x18\b \x03(\v2\x14.weft.node.v1.HolderR\aholders\x12*\n" +
+	"\x05value\x18\t \x01(\v2\x14.weft.node.v1.ReturnR\x05value\"\\\n" +
+	"\x06Holder\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\fR\x04node\x12\x10\n" +
+	"\x03via\x18\x02 \x01(\fR\x03via\x12\f\n" +
+	"\x01n\x18\x03 \x01(\x12R\x01n\x12\x1e\n" +
+	"\n" +
+	"subscribed\x18\x04 \x01(\bR\n" +
+	"subscribedB5Z3github.com/weftrun/weft/internal/gen/node/v1;nodev1b\x06proto3"
 
 var (
 	file_node_v1_node_proto_rawDescOnce sync.Once
@@ -2094,38 +2813,45 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_node_v1_node_proto_rawDescData
 }
 
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_node_v1_node_proto_goTypes = []any{
-	(*Message)(nil),     // 0: weft.node.v1.Message
-	(*View)(nil),        // 1: weft.node.v1.View
-	(*Job)(nil),         // 2: weft.node.v1.Job
-	(*JobEnd)(nil),      // 3: weft.node.v1.JobEnd
-	(*Log)(nil),         // 4: weft.node.v1.Log
-	(*Template)(nil),    // 5: weft.node.v1.Template
-	(*Own)(nil),         // 6: weft.node.v1.Own
-	(*Return)(nil),      // 7: weft.node.v1.Return
-	(*Ask)(nil),         // 8: weft.node.v1.Ask
-	(*Lease)(nil),       // 9: weft.node.v1.Lease
-	(*Refuse)(nil),      // 10: weft.node.v1.Refuse
-	(*Push)(nil),        // 11: weft.node.v1.Push
-	(*Arg)(nil),         // 12: weft.node.v1.Arg
-	(*Outcome)(nil),     // 13: weft.node.v1.Outcome
-	(*Item)(nil),        // 14: weft.node.v1.Item
-	(*Credit)(nil),      // 15: weft.node.v1.Credit
-	(*ActorEvent)(nil),  // 16: weft.node.v1.ActorEvent
-	(*StopActor)(nil),   // 17: weft.node.v1.StopActor
-	(*Told)(nil),        // 18: weft.node.v1.Told
-	(*KillActor)(nil),   // 19: weft.node.v1.KillActor
-	(*Handle)(nil),      // 20: weft.node.v1.Handle
-	nil,                 // 21: weft.node.v1.View.TotalEntry
-	nil,                 // 22: weft.node.v1.View.FreeEntry
-	nil,                 // 23: weft.node.v1.View.LabelsEntry
-	nil,                 // 24: weft.node.v1.Job.MetadataEntry
-	(*Report)(nil),      // 25: weft.node.v1.Report
-	(*Command)(nil),     // 26: weft.node.v1.Command
-	(*v1.Template)(nil), // 27: weft.session.v1.Template
-	(*v1.Value)(nil),    // 28: weft.session.v1.Value
-	(*v1.Error)(nil),    // 29: weft.session.v1.Error
+	(*Message)(nil),      // 0: weft.node.v1.Message
+	(*View)(nil),         // 1: weft.node.v1.View
+	(*Job)(nil),          // 2: weft.node.v1.Job
+	(*JobEnd)(nil),       // 3: weft.node.v1.JobEnd
+	(*Log)(nil),          // 4: weft.node.v1.Log
+	(*Template)(nil),     // 5: weft.node.v1.Template
+	(*Own)(nil),          // 6: weft.node.v1.Own
+	(*Return)(nil),       // 7: weft.node.v1.Return
+	(*Ask)(nil),          // 8: weft.node.v1.Ask
+	(*Lease)(nil),        // 9: weft.node.v1.Lease
+	(*Refuse)(nil),       // 10: weft.node.v1.Refuse
+	(*Push)(nil),         // 11: weft.node.v1.Push
+	(*Arg)(nil),          // 12: weft.node.v1.Arg
+	(*Outcome)(nil),      // 13: weft.node.v1.Outcome
+	(*Item)(nil),         // 14: weft.node.v1.Item
+	(*Credit)(nil),       // 15: weft.node.v1.Credit
+	(*ActorEvent)(nil),   // 16: weft.node.v1.ActorEvent
+	(*StopActor)(nil),    // 17: weft.node.v1.StopActor
+	(*Told)(nil),         // 18: weft.node.v1.Told
+	(*KillActor)(nil),    // 19: weft.node.v1.KillActor
+	(*Handle)(nil),       // 20: weft.node.v1.Handle
+	(*Take)(nil),         // 21: weft.node.v1.Take
+	(*Taken)(nil),        // 22: weft.node.v1.Taken
+	(*Adopt)(nil),        // 23: weft.node.v1.Adopt
+	(*Record)(nil),       // 24: weft.node.v1.Record
+	(*StreamRecord)(nil), // 25: weft.node.v1.StreamRecord
+	(*OwnedObject)(nil),  // 26: weft.node.v1.OwnedObject
+	(*Holder)(nil),       // 27: weft.node.v1.Holder
+	nil,                  // 28: weft.node.v1.View.TotalEntry
+	nil,                  // 29: weft.node.v1.View.FreeEntry
+	nil,                  // 30: weft.node.v1.View.LabelsEntry
+	nil,                  // 31: weft.node.v1.Job.MetadataEntry
+	(*Report)(nil),       // 32: weft.node.v1.Report
+	(*Command)(nil),      // 33: weft.node.v1.Command
+	(*v1.Template)(nil),  // 34: weft.session.v1.Template
+	(*v1.Value)(nil),     // 35: weft.session.v1.Value
+	(*v1.Error)(nil),     // 36: weft.session.v1.Error
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	1,  // 0: weft.node.v1.Message.view:type_name -> weft.node.v1.View
@@ -2148,28 +2874,38 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	3,  // 17: weft.node.v1.Message.job_end:type_name -> weft.node.v1.JobEnd
 	4,  // 18: weft.node.v1.Message.log:type_name -> weft.node.v1.Log
 	19, // 19: weft.node.v1.Message.kill:type_name -> weft.node.v1.KillActor
-	25, // 20: weft.node.v1.Message.report:type_name -> weft.node.v1.Report
-	26, // 21: weft.node.v1.Message.command:type_name -> weft.node.v1.Command
-	21, // 22: weft.node.v1.View.total:type_name -> weft.node.v1.View.TotalEntry
-	22, // 23: weft.node.v1.View.free:type_name -> weft.node.v1.View.FreeEntry
-	23, // 24: weft.node.v1.View.labels:type_name -> weft.node.v1.View.LabelsEntry
-	24, // 25: weft.node.v1.Job.metadata:type_name -> weft.node.v1.Job.MetadataEntry
-	27, // 26: weft.node.v1.Template.template:type_name -> weft.session.v1.Template
-	7,  // 27: weft.node.v1.Own.return:type_name -> weft.node.v1.Return
-	28, // 28: weft.node.v1.Return.value:type_name -> weft.session.v1.Value
-	12, // 29: weft.node.v1.Push.args:type_name -> weft.node.v1.Arg
-	28, // 30: weft.node.v1.Arg.value:type_name -> weft.session.v1.Value
-	7,  // 31: weft.node.v1.Arg.objects:type_name -> weft.node.v1.Return
-	7,  // 32: weft.node.v1.Outcome.returns:type_name -> weft.node.v1.Return
-	29, // 33: weft.node.v1.Outcome.error:type_name -> weft.session.v1.Error
-	7,  // 34: weft.node.v1.Item.item:type_name -> weft.node.v1.Return
-	29, // 35: weft.node.v1.ActorEvent.error:type_name -> weft.session.v1.Error
-	29, // 36: weft.node.v1.Told.error:type_name -> weft.session.v1.Error
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	21, // 20: weft.node.v1.Message.take:type_name -> weft.node.v1.Take
+	22, // 21: weft.node.v1.Message.taken:type_name -> weft.node.v1.Taken
+	23, // 22: weft.node.v1.Message.adopt:type_name -> weft.node.v1.Adopt
+	32, // 23: weft.node.v1.Message.report:type_name -> weft.node.v1.Report
+	33, // 24: weft.node.v1.Message.command:type_name -> weft.node.v1.Command
+	28, // 25: weft.node.v1.View.total:type_name -> weft.node.v1.View.TotalEntry
+	29, // 26: weft.node.v1.View.free:type_name -> weft.node.v1.View.FreeEntry
+	30, // 27: weft.node.v1.View.labels:type_name -> weft.node.v1.View.LabelsEntry
+	31, // 28: weft.node.v1.Job.metadata:type_name -> weft.node.v1.Job.MetadataEntry
+	34, // 29: weft.node.v1.Template.template:type_name -> weft.session.v1.Template
+	7,  // 30: weft.node.v1.Own.return:type_name -> weft.node.v1.Return
+	35, // 31: weft.node.v1.Return.value:type_name -> weft.session.v1.Value
+	12, // 32: weft.node.v1.Push.args:type_name -> weft.node.v1.Arg
+	35, // 33: weft.node.v1.Arg.value:type_name -> weft.session.v1.Value
+	7,  // 34: weft.node.v1.Arg.objects:type_name -> weft.node.v1.Return
+	7,  // 35: weft.node.v1.Outcome.returns:type_name -> weft.node.v1.Return
+	36, // 36: weft.node.v1.Outcome.error:type_name -> weft.session.v1.Error
+	7,  // 37: weft.node.v1.Item.item:type_name -> weft.node.v1.Return
+	36, // 38: weft.node.v1.ActorEvent.error:type_name -> weft.session.v1.Error
+	36, // 39: weft.node.v1.Told.error:type_name -> weft.session.v1.Error
+	7,  // 40: weft.node.v1.Take.object:type_name -> weft.node.v1.Return
+	24, // 41: weft.node.v1.Adopt.records:type_name -> weft.node.v1.Record
+	26, // 42: weft.node.v1.Record.objects:type_name -> weft.node.v1.OwnedObject
+	12, // 43: weft.node.v1.Record.arguments:type_name -> weft.node.v1.Arg
+	25, // 44: weft.node.v1.Record.stream:type_name -> weft.node.v1.StreamRecord
+	27, // 45: weft.node.v1.OwnedObject.holders:type_name -> weft.node.v1.Holder
+	7,  // 46: weft.node.v1.OwnedObject.value:type_name -> weft.node.v1.Return
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -2199,6 +2935,9 @@ func file_node_v1_node_proto_init() {
 		(*Message_JobEnd)(nil),
 		(*Message_Log)(nil),
 		(*Message_Kill)(nil),
+		(*Message_Take)(nil),
+		(*Message_Taken)(nil),
+		(*Message_Adopt)(nil),
 		(*Message_Report)(nil),
 		(*Message_Command)(nil),
 	}
@@ -2208,7 +2947,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Union, overload
 
-from weft import _cross, _environment, _logging, _state
+from weft import _address, _cross, _environment, _logging, _state
 from weft import exceptions as ex
 from weft._logging import LoggingConfig
 from weft._pb import session_pb2 as pb
@@ -65,8 +65,9 @@ def init(
 ) -> Context:  # fmt: skip
     """Joins a node, or starts one that ends with this process.
 
-    ``address`` is a node's socket; None is WEFT_ADDRESS or RAY_ADDRESS, and without these a new node with ``num_cpus`` CPUs (default:
-    what this machine has), ``num_gpus`` GPUs, custom ``resources``, ``labels`` and ``object_store_memory`` bytes of shared memory.
+    ``address`` is a node's socket or folder, or "auto": the node that ``weft start`` has started here. None is WEFT_ADDRESS or
+    RAY_ADDRESS, without these that node, and without one, or if it says what that has, a new node with ``num_cpus`` CPUs (default: what
+    this machine has), ``num_gpus`` GPUs, custom ``resources``, ``labels`` and ``object_store_memory`` bytes of shared memory.
     ``namespace`` is that of named actors; by default the program's own. ``runtime_env`` is what tasks and actors need, unless they say
     otherwise. With ``log_to_driver`` what workers print is printed here. ``go_program`` is the path of the program whose functions and
     actors go_function and go_actor call; its main begins with weft.Init. ``job_config`` has some of these as one object, and
@@ -82,9 +83,9 @@ def init(
         unknown = [k for k in others if k not in _IGNORED and not k.startswith("_")]
         if unknown:
             raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
-        address = address or os.environ.get("WEFT_ADDRESS") or os.environ.get("RAY_ADDRESS")
         given = {"num_cpus": num_cpus, "num_gpus": num_gpus, "resources": resources, "object_store_memory": object_store_memory}
-        if address == "local" or not address:
+        address = _address.find(address, any(v is not None for v in given.values()))
+        if address is None:
             from weft._node import Node
 
             _node_here = Node(_flags(num_cpus, num_gpus, resources, labels, object_store_memory))

@@ -98,6 +98,12 @@ func Serve(t Target, call, side *os.File) (*Proxy, error) {
 	return p, nil
 }
 
+// Refuse says on a program's call lane why there is no Proxy.
+func Refuse(call *os.File, err error) error {
+	_, failed := call.Write(wire.AppendFrame(nil, sessionv1.Kind_KIND_GOODBYE, farewell(err)))
+	return failed
+}
+
 func unixConn(f *os.File) (*net.UnixConn, error) {
 	defer func() { _ = f.Close() }()
 	c, err := net.FileConn(f)

@@ -47,6 +47,21 @@ def test_python_calls_go(program):
     assert "all well" in said, said
 
 
+def test_on_a_node_elsewhere(program):
+    """Both directions, and the Go program's file, over a link."""
+    from weft import _node
+
+    node = _node.Node(["--cpus=2", "--head", "--listen=127.0.0.1:0"])
+    try:
+        address = f"weft://{node.report['cluster']}"
+        from_go = run(program, WEFT_PYTHON=sys.executable, WEFT_ADDRESS=address)
+        from_python = run(sys.executable, "driver.py", program, WEFT_ADDRESS=address)
+    finally:
+        node.close()
+    assert "checks failed: 0" in from_go, from_go
+    assert "all well" in from_python, from_python
+
+
 def test_interpreter_without_weft(program, tmp_path):
     """The error of a program whose interpreter has not got the package says what to install."""
     bare = tmp_path / "python"

@@ -39,6 +39,7 @@ from weft._ids import ActorClassID, ActorID, ClusterID, FunctionID, JobID, NodeI
 from weft._logging import LoggingConfig
 from weft._refs import ObjectRef, ObjectRefGenerator
 from weft._remote import method
+from weft.client_builder import ClientBuilder, client
 from weft.runtime_context import get_runtime_context
 
 __version__ = RAY
@@ -46,10 +47,10 @@ __commit__ = "weft"
 SCRIPT_MODE, WORKER_MODE = 0, 1
 
 __all__ = [
-    "SCRIPT_MODE", "WORKER_MODE", "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "LoggingConfig", "NodeID", "ObjectID", "ObjectRef",
-    "ObjectRefGenerator", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID", "actor", "available_resources", "cancel", "cluster_resources", "dag",
-    "exceptions", "exit_actor", "get", "get_actor", "get_runtime_context", "go_actor", "go_function", "init", "is_initialized",
-    "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "timeline", "util", "wait",
+    "SCRIPT_MODE", "WORKER_MODE", "ActorClassID", "ActorID", "ClientBuilder", "ClusterID", "FunctionID", "JobID", "LoggingConfig", "NodeID",
+    "ObjectID", "ObjectRef", "ObjectRefGenerator", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID", "actor", "available_resources", "cancel",
+    "client", "cluster_resources", "dag", "exceptions", "exit_actor", "get", "get_actor", "get_runtime_context", "go_actor", "go_function", "init",
+    "is_initialized", "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "timeline", "util", "wait",
 ]  # fmt: skip
 
 _LAZY = ("actor", "job_config", "remote_function", "dag", "runtime_env", "util", "types", "experimental")

@@ -29,8 +29,9 @@ RAY = "2.60.0"
 
 if TYPE_CHECKING:
     from weft._node import Node
+    from weft._outside import Proxy
 
-_node_here: Optional[Node] = None
+_node_here: Union[Node, Proxy, None] = None
 _starting = threading.RLock()
 
 
@@ -65,7 +66,8 @@ def init(
 ) -> Context:  # fmt: skip
     """Joins a node, or starts one that ends with this process.
 
-    ``address`` is a node's socket or folder, or "auto": the node that ``weft start`` has started here. None is WEFT_ADDRESS or
+    ``address`` is a node's socket or folder, or "auto": the node that ``weft start`` has started here; or ``weft://HOST:PORT`` (or
+    ``ray://``) of a cluster that this machine is no node of, with the token in WEFT_TOKEN or before HOST and an @. None is WEFT_ADDRESS or
     RAY_ADDRESS, without these that node, and without one, or if it says what that has, a new node with ``num_cpus`` CPUs (default: what
     this machine has), ``num_gpus`` GPUs, custom ``resources``, ``labels`` and ``object_store_memory`` bytes of shared memory.
     ``namespace`` is that of named actors; by default the program's own. ``runtime_env`` is what tasks and actors need, unless they say
@@ -74,22 +76,20 @@ def init(
     ``logging_config`` is what logging prints, here and in workers.
     Raises RuntimeError if init was called already, unless ``ignore_reinit_error``, and ConnectionError if nothing listens there.
     """
-    global _node_here
     with _starting:
         if _state.session is not None and _state.session.pid == os.getpid():
             if ignore_reinit_error or _state.session.worker is not None:
                 return _context(_state.session)
             raise RuntimeError("Maybe you called weft.init twice by accident? Call shutdown() first, or pass ignore_reinit_error=True.")
+        if others.pop("allow_multiple", False):
+            raise ValueError("allow_multiple: a program has one session; use a process for each cluster")
         unknown = [k for k in others if k not in _IGNORED and not k.startswith("_")]
         if unknown:
             raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
         given = {"num_cpus": num_cpus, "num_gpus": num_gpus, "resources": resources, "object_store_memory": object_store_memory}
         address = _address.find(address, any(v is not None for v in given.values()))
         if address is None:
-            from weft._node import Node
-
-            _node_here = Node(_flags(num_cpus, num_gpus, resources, labels, object_store_memory))
-            address = _node_here.address
+            address = _start_node(_flags(num_cpus, num_gpus, resources, labels, object_store_memory))
         elif any(v is not None for v in given.values()):
             raise ValueError(f"When connecting to an existing node, {', '.join(k for k, v in given.items() if v is not None)} must not be provided.")
         try:
@@ -126,7 +126,7 @@ def _job_config(given: Optional[JobConfig], namespace: Optional[str], env: Optio
 def _context(session: Session) -> Context:
     return Context(
         address=session.address, gcs_address=session.address, node_id=bytes(session.info.node).hex(), node_ip_address="127.0.0.1",
-        session_dir=os.path.dirname(session.address), webui_url="",
+        session_dir="" if "://" in session.address else os.path.dirname(session.address), webui_url="",
     )  # fmt: skip
 
 
@@ -155,14 +155,38 @@ def _programs(go: Optional[str]) -> dict[str, str]:
     return {"go": os.path.abspath(go)}
 
 
-def _join(address: str, config: JobConfig, programs: dict[str, str]) -> Session:
+def _start_node(flags: list[str]) -> str:
+    global _node_here
+    from weft._node import Node
+
+    _node_here = Node(flags)
+    return _node_here.address
+
+
+def _lanes(address: str) -> tuple[socket.socket, Optional[socket.socket], str]:
+    """The sockets of a new session, the second if it is there already, and the address as others may see it."""
+    global _node_here
+    if address.startswith(("weft://", "ray://")):
+        from weft._outside import Proxy
+
+        _node_here = proxy = Proxy(address)
+        return proxy.call, proxy.side, proxy.address
     call = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         call.connect(address)
     except OSError as error:
         call.close()
         raise ConnectionError(f"no node at {address}: {error}; `weft start` starts one and prints its address") from None
-    metadata = {"cwd": os.getcwd(), "sys_path": json.dumps([*(p or os.getcwd() for p in sys.path), *config.code_search_path])}
+    return call, None, address
+
+
+def _join(address: str, config: JobConfig, programs: dict[str, str]) -> Session:
+    call, side, shown = _lanes(address)
+    metadata = {
+        "cwd": os.getcwd(),
+        "python": platform.python_version(),
+        "sys_path": json.dumps([*(p or os.getcwd() for p in sys.path), *config.code_search_path]),
+    }
     if config.py_logging_config is not None:
         config.py_logging_config._apply()
         metadata["logging"] = json.dumps(config.py_logging_config.to_dict())
@@ -175,7 +199,7 @@ def _join(address: str, config: JobConfig, programs: dict[str, str]) -> Session:
         namespace=config.ray_namespace or "",
         entrypoint=sys.executable, metadata=metadata, programs=programs,
     )  # fmt: skip
-    session = Session(call, None, hello, address)
+    session = Session(call, side, hello, shown)
     session.detached = config.default_actor_lifetime == "detached"
     return session
 

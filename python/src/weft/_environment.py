@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import platform
 import sys
 import traceback
 from collections.abc import Mapping
@@ -129,7 +130,13 @@ def adopt(session: Session) -> None:
 
 
 def set_up(session: Session) -> Optional[ex.RuntimeEnvSetupError]:
-    """Runs the hook of a worker's environment, if it has one. Returns why it cannot be used."""
+    """Runs the hook of a worker's environment, if it has one. Returns why the worker cannot be used."""
+    theirs = session.info.metadata.get("python")
+    if theirs and theirs.split(".")[:2] != platform.python_version().split(".")[:2] and "py_executable" not in session.runtime_env:
+        return ex.RuntimeEnvSetupError(
+            f"the program runs in Python {theirs} and its workers in {platform.python_version()} ({sys.executable}): what one pickles the other "
+            "cannot always read; have `weft start` see WEFT_PYTHON with the path of an interpreter of the program's version"
+        )
     hook = session.runtime_env.get("worker_process_setup_hook")
     if hook is None:
         return None

@@ -14,6 +14,7 @@ from typing import Any
 from weft.util import accelerators
 from weft.util.actor_pool import ActorPool
 from weft.util.check_serialize import inspect_serializability
+from weft.util.client_connect import connect, disconnect
 from weft.util.debug import disable_log_once_globally, enable_periodic_logging, log_once
 from weft.util.helpers import as_completed, map_unordered
 from weft.util.placement_group import (
@@ -30,8 +31,10 @@ __all__ = [
     "accelerators",
     "as_completed",
     "collective",
+    "connect",
     "deregister_serializer",
     "disable_log_once_globally",
+    "disconnect",
     "enable_periodic_logging",
     "get_current_placement_group",
     "get_node_instance_id",
@@ -52,6 +55,8 @@ _LAZY = frozenset(
     (
         "actor_group",
         "annotations",
+        "client",
+        "client_connect",
         "collective",
         "dask",
         "iter",

@@ -19,6 +19,9 @@ type RuntimeContext struct {
 	// Resources are those that the running task or actor was assigned, in whole
 	// units; memory in bytes.
 	Resources map[string]float64
+	// Devices are the numbers at the node, from 0, of the accelerators that the running task or
+	// actor was assigned, by resource: {"GPU": {0, 2}}. A fraction of one is shared with others.
+	Devices map[string][]int
 }
 
 // Runtime describes the code that was given ctx: a task, an actor, or a driver.
@@ -38,7 +41,7 @@ func Runtime(ctx context.Context) RuntimeContext {
 		rc.Actor = run.Actor.String()
 	}
 	if run.Spec != nil {
-		rc.Name, rc.Resources = run.Spec.Name, run.Spec.Resources.Map()
+		rc.Name, rc.Resources, rc.Devices = run.Spec.Name, run.Spec.Resources.Map(), run.Devices
 	}
 	return rc
 }

@@ -145,6 +145,7 @@ type Running struct {
 	Actor       id.Actor
 	Incarnation uint32
 	Spec        *spec.Task
+	Devices     map[string][]int // by resource; nil if it has none
 
 	waits int32 // calls of Blocked that have not resumed; atomic
 }

@@ -245,6 +245,15 @@ func (w *workerRole) job(f *executeFrame) (*job, error) {
 	if run.Actor, err = wire.ReadOptionalTask(m.Actor); err != nil {
 		return nil, err
 	}
+	for _, d := range m.Devices {
+		if run.Devices == nil {
+			run.Devices = map[string][]int{}
+		}
+		for _, x := range d.Numbers {
+			name := strings.Clone(d.Resource)
+			run.Devices[name] = append(run.Devices[name], int(x))
+		}
+	}
 	if run.Spec != nil && run.Spec.Stream {
 		j.credit = newCredit(run.Spec)
 	}

@@ -18,13 +18,25 @@ func (m *Machine) Check() error {
 }
 
 // tally is what a pool should show, summed up from its leases.
-type tally struct{ used, idle, stuck resource.Vector }
+type tally struct {
+	used, idle, stuck resource.Vector
+	parts, rested     map[Part]resource.Amount // of each device, Amount left out
+}
+
+func newTally() *tally {
+	return &tally{parts: map[Part]resource.Amount{}, rested: map[Part]resource.Amount{}}
+}
 
 func (m *Machine) checkPools() error {
-	sums := map[*pool]*tally{&m.node: {}}
+	sums := map[*pool]*tally{&m.node: newTally()}
 	for _, g := range m.groups {
 		for _, p := range g.bundles {
-			sums[p] = &tally{}
+			sums[p] = newTally()
+			for kind := range p.devices {
+				for i, size := range p.devices[kind].size {
+					sums[&m.node].parts[Part{Kind: kind, Device: i}] += size
+				}
+			}
 			sums[&m.node].used.Add(&p.total)
 			sums[&m.node].stuck.Add(&p.total)
 		}
@@ -37,6 +49,9 @@ func (m *Machine) checkPools() error {
 		t, s := sums[m.home(l)], l.q.shape
 		if t == nil {
 			return fmt.Errorf("lease %d is in a pool that is not there", l.id)
+		}
+		if err := l.checkParts(); err != nil {
+			return err
 		}
 		t.count(l)
 		zero += b2i(s.zero && !l.blocked)
@@ -54,11 +69,49 @@ func (m *Machine) checkPools() error {
 					p.group, p.bundle, p.free, t.used, p.total, p.idle, t.idle, p.stuck, t.stuck)
 			}
 		}
+		if err := p.checkDevices(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkParts compares the devices that l holds with what its tasks need.
+func (l *lease) checkParts() error {
+	var sums [len(resource.Accelerators)]resource.Amount
+	for _, x := range l.parts {
+		sums[x.Kind] += x.Amount
+	}
+	for kind, name := range resource.Accelerators {
+		if need := l.q.shape.need.Get(name); sums[kind] != need {
+			return fmt.Errorf("lease %d holds %d of %s and needs %d", l.id, sums[kind], name, need)
+		}
+	}
+	return nil
+}
+
+// checkDevices compares each device with the leases that hold parts of it.
+func (p *pool) checkDevices(t *tally) error {
+	for kind := range p.devices {
+		d := &p.devices[kind]
+		for i, size := range d.size {
+			x := Part{Kind: kind, Device: i}
+			if d.free[i] < 0 || d.free[i]+t.parts[x] != size || d.idle[i] != t.rested[x] {
+				return fmt.Errorf("%s %d of group %s bundle %d: %d free and %d used of %d; idle %d, want %d", resource.Accelerators[kind], i,
+					p.group, p.bundle, d.free[i], t.parts[x], size, d.idle[i], t.rested[x])
+			}
+		}
 	}
 	return nil
 }
 
 func (t *tally) count(l *lease) {
+	for _, x := range l.parts {
+		t.parts[Part{Kind: x.Kind, Device: x.Device}] += x.Amount
+		if l.resting {
+			t.rested[Part{Kind: x.Kind, Device: x.Device}] += x.Amount
+		}
+	}
 	need := l.q.shape.need.Clone()
 	if l.resting {
 		t.idle.Add(&need)

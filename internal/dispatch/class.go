@@ -26,6 +26,21 @@ type worker struct {
 	class  *class
 	leases []*lease
 	since  time.Duration // idle
+
+	calls   map[fnName]int // of functions that may only be called so often
+	leaving bool           // one of them has been: it gets nothing more
+}
+
+// called counts a call of fn, and has w leave if it was the last that w may make.
+func (w *worker) called(fn *function) {
+	if fn.name.most == 0 || !w.class.name.Isolated {
+		return
+	}
+	if w.calls == nil {
+		w.calls = map[fnName]int{}
+	}
+	w.calls[fn.name]++
+	w.leaving = w.leaving || w.calls[fn.name] >= fn.name.most
 }
 
 func (m *Machine) classOf(name Class) *class {
@@ -99,7 +114,7 @@ func (m *Machine) workerUp(now time.Duration, ev *Event, fx []Effect) []Effect {
 // rested notes that w has no lease (any more).
 func (m *Machine) rested(now time.Duration, w *worker) {
 	w.since = now
-	if w.class.name.Isolated {
+	if w.class.name.Isolated && !w.leaving {
 		w.class.idle = append(w.class.idle, w)
 		m.wakeAt(now + m.o.WorkerIdle)
 	}

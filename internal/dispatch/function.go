@@ -12,6 +12,7 @@ type function struct {
 type fnName struct {
 	job  id.Job
 	name string
+	most int // calls that an isolated worker makes before it leaves; 0 is any number
 }
 
 // functions are the figures of all functions seen, by index.

@@ -32,6 +32,7 @@ type lease struct {
 
 	actor    bool    // its constructor ended; it stays until Release
 	owner    id.Task // the actor
+	parts    []Part  // of accelerators, that it holds
 	blocked  bool    // the first lent its CPU
 	waits    int     // methods of the actor that wait
 	revoking bool    // the worker was asked for what it has not begun
@@ -74,7 +75,7 @@ func (s *leaseTable) make() *lease {
 		s.at = append(s.at, &lease{ring: make([]item, 2)})
 	}
 	l := s.at[i]
-	*l = lease{id: Lease(s.seq<<slotBits | uint64(i)), ring: l.ring, at: -1, idleAt: -1, workerAt: -1}
+	*l = lease{id: Lease(s.seq<<slotBits | uint64(i)), ring: l.ring, parts: l.parts[:0], at: -1, idleAt: -1, workerAt: -1}
 	return l
 }
 
@@ -161,8 +162,8 @@ func (l *lease) running() bool { return l.n > 0 && !l.blocked }
 
 // grant opens a lease for q in p, or starts to if it has no worker yet.
 func (m *Machine) grant(now time.Duration, q *queue, p *pool, fx []Effect) []Effect {
-	m.take(p, q.shape)
 	l := m.leases.make()
+	m.take(p, q.shape, l)
 	l.q, l.pool, l.since = q, p, now
 	l.at = len(q.leases)
 	q.leases = append(q.leases, l)
@@ -216,6 +217,7 @@ func (m *Machine) start(now time.Duration, l *lease, e *entry, prio int, fx []Ef
 		l.owner = e.task
 		m.actors[e.task] = l
 	}
+	l.w.called(fn)
 	m.virtual = max(m.virtual, l.q.job.given)
 	m.charge(l.q.job, l.q.shape, it.cost)
 	fx = append(fx, Effect{Kind: Start})
@@ -232,7 +234,7 @@ func (m *Machine) room(now time.Duration, l *lease, fn uint32) bool {
 	if l.n == 0 {
 		return true
 	}
-	if l.stolen || l.revoking || l.blocked || l.ending || l.q.create || now-l.since >= spec.StealAfter {
+	if l.stolen || l.revoking || l.blocked || l.ending || l.w.leaving || l.q.create || now-l.since >= spec.StealAfter {
 		return false
 	}
 	depth := m.o.MaxDepth
@@ -268,6 +270,7 @@ func (m *Machine) rest(now time.Duration, l *lease, fx []Effect) []Effect {
 	m.restList.add(l)
 	m.freed = m.freed || m.waiting > 0 || len(m.bundles) > 0
 	m.home(l).idle.Add(&q.shape.need)
+	m.home(l).rested(l.parts, 1)
 	if q.shape.zero {
 		m.zeroIdle++
 	}
@@ -290,6 +293,7 @@ func (m *Machine) unrest(l *lease) {
 	}
 	m.restList.remove(l)
 	m.home(l).idle.Sub(&q.shape.need)
+	m.home(l).rested(l.parts, -1)
 	if q.shape.zero {
 		m.zeroIdle--
 	}
@@ -303,7 +307,11 @@ func (m *Machine) finish(now time.Duration, l *lease, fx []Effect) []Effect {
 	case l.w != nil:
 		fx = append(fx, Effect{Kind: Close, Worker: l.w.id, Lease: l.id})
 	}
+	w := l.w
 	m.release(now, l)
+	if w != nil && w.leaving && len(w.leases) == 0 {
+		fx = m.retire(w, fx)
+	}
 	return fx
 }
 
@@ -312,7 +320,7 @@ func (m *Machine) release(now time.Duration, l *lease) {
 	m.unrest(l)
 	m.unblock(l)
 	q, p := l.q, m.home(l)
-	m.give(p, q.shape)
+	m.give(p, q.shape, l)
 	if q.create {
 		p.stuck.Sub(&q.shape.need)
 		if m.actors[l.owner] == l {

@@ -18,6 +18,8 @@ type pool struct {
 	idle  resource.Vector // of free's complement, what idle leases hold
 	stuck resource.Vector // likewise, what no running task will give back: actors, bundles, blocked tasks
 
+	devices []devices // by kind; as long as the kinds that the node has
+
 	group  id.Group
 	bundle int
 	gone   bool // the bundle was removed; what comes back goes to the node
@@ -41,11 +43,15 @@ type shape struct {
 	group   id.Group
 	bundle  int
 	zero    bool // asks for nothing, so it counts against a limit on such leases
+	devices bool // asks for accelerators
 
 	share   int64 // of the node, in 1/1024 of the resource it takes most of; at least 1
 	refs    int   // queues
 	waiting int   // of them, those that want a lease
 }
+
+// shapeOf is that of a bundle.
+func shapeOf(need *resource.Vector) *shape { return &shape{need: *need, devices: needsDevices(need)} }
 
 // shortage is a resource of which there is not enough.
 type shortage struct {
@@ -100,7 +106,7 @@ func (m *Machine) fit(s *shape) *pool {
 		return nil
 	}
 	if !s.grouped {
-		if m.node.has(&s.need) {
+		if m.node.has(s) {
 			return &m.node
 		}
 		return nil
@@ -110,15 +116,17 @@ func (m *Machine) fit(s *shape) *pool {
 		return nil
 	}
 	for _, p := range g.bundles {
-		if (s.bundle < 0 || s.bundle == p.bundle) && p.has(&s.need) {
+		if (s.bundle < 0 || s.bundle == p.bundle) && p.has(s) {
 			return p
 		}
 	}
 	return nil
 }
 
-// has reports whether need fits into what is free or idle.
-func (p *pool) has(need *resource.Vector) bool { return p.covers(need, &nothing) }
+// has reports whether s fits into what is free or idle.
+func (p *pool) has(s *shape) bool {
+	return p.covers(&s.need, &nothing) && (!s.devices || p.hasDevices(&s.need, true, nil))
+}
 
 var nothing resource.Vector
 
@@ -152,17 +160,21 @@ func (p *pool) rivals(first, need *resource.Vector) bool {
 	return false
 }
 
-// take reserves s's need in p.
-func (m *Machine) take(p *pool, s *shape) {
+// take reserves s's need in p for l.
+func (m *Machine) take(p *pool, s *shape, l *lease) {
 	p.free.Sub(&s.need)
+	if s.devices {
+		l.parts = p.choose(&s.need, l.parts)
+	}
 	if s.zero {
 		m.zeroFree--
 	}
 }
 
 // give is the inverse of take.
-func (m *Machine) give(p *pool, s *shape) {
+func (m *Machine) give(p *pool, s *shape, l *lease) {
 	p.free.Add(&s.need)
+	p.putBack(l.parts)
 	if s.zero {
 		m.zeroFree++
 	}
@@ -173,6 +185,7 @@ func (m *Machine) resize(total *resource.Vector) {
 	m.node.free.Sub(&m.node.total)
 	m.node.total = total.Clone()
 	m.node.free.Add(&m.node.total)
+	m.node.number()
 	m.sized = true
 	for _, s := range m.shapes {
 		s.share = m.shareOf(&s.need)

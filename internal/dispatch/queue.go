@@ -100,7 +100,7 @@ func (m *Machine) template(now time.Duration, t *spec.Task) template {
 			m.forgetTemplates()
 			m.functions.forget(id.Job{})
 		}
-		tp = template{q: m.queueOf(now, t, id.Node{}), fn: m.functions.lookup(fnName{t.Job, t.Function})}
+		tp = template{q: m.queueOf(now, t, id.Node{}), fn: m.functions.lookup(fnName{t.Job, t.Function, t.MaxCalls})}
 		m.templates[t] = tp
 	}
 	m.lastSpec, m.lastTemplate = t, tp
@@ -141,7 +141,7 @@ func (m *Machine) judge(q *queue) {
 }
 
 func (m *Machine) shapeOf(t *spec.Task) *shape {
-	s := shape{need: t.Resources}
+	s := shape{need: t.Resources, devices: needsDevices(&t.Resources)}
 	if t.Strategy.Kind == spec.InGroup {
 		s.grouped, s.group, s.bundle = true, t.Strategy.Group, t.Strategy.Bundle
 	}

@@ -45,7 +45,7 @@ type placed struct {
 	blocked bool
 }
 
-var modelTotal = resource.Vector{CPU: 4 * resource.Unit, GPU: 2 * resource.Unit, Custom: []resource.Entry{{Name: "x", Amount: resource.Unit}}}
+var modelTotal = resource.Vector{CPU: 4 * resource.Unit, GPU: 3 * resource.Unit, Custom: []resource.Entry{{Name: "x", Amount: resource.Unit}}}
 
 func newModel(t *rapid.T) *model {
 	d := &model{T: t, m: New(Options{ZeroTasks: 3, StarveAfter: 5 * time.Millisecond, MaxDepth: 4, EmbeddedDepth: 1, SpawnTries: 2}),
@@ -57,13 +57,14 @@ func newModel(t *rapid.T) *model {
 	d.workers[embedded] = Class{Job: id.Job{1}}
 	for job := byte(1); job <= 2; job++ {
 		for i, need := range []resource.Vector{
-			{CPU: resource.Unit}, {CPU: resource.Unit}, {CPU: 3 * resource.Unit}, {}, {GPU: resource.Unit},
+			{CPU: resource.Unit}, {CPU: resource.Unit}, {CPU: 3 * resource.Unit}, {}, {GPU: resource.Unit}, {GPU: resource.Unit * 6 / 10}, {GPU: 2 * resource.Unit},
 			{CPU: resource.Unit / 2, Custom: []resource.Entry{{Name: "x", Amount: resource.Unit}}},
 		} {
-			d.addSpec(&spec.Task{Job: id.Job{job}, Function: fmt.Sprint("f", i), Resources: need, Priority: i % 2, Isolated: i == 1})
+			d.addSpec(&spec.Task{Job: id.Job{job}, Function: fmt.Sprint("f", i), Resources: need, Priority: i % 2, Isolated: i == 1, MaxCalls: b2i(i == 1) * 3})
 		}
 		d.addSpec(&spec.Task{Job: id.Job{job}, Function: "new", Kind: spec.KindCreate, Resources: resource.Vector{CPU: resource.Unit}, Isolated: job == 1})
 		for b := -1; b <= 1; b++ {
+			d.addSpec(&spec.Task{Job: id.Job{job}, Function: "h", Resources: resource.Vector{GPU: resource.Unit / 2}, Strategy: spec.Strategy{Kind: spec.InGroup, Group: taskID(900), Bundle: b}})
 			d.addSpec(&spec.Task{Job: id.Job{job}, Function: "g", Resources: resource.Vector{CPU: resource.Unit}, Strategy: spec.Strategy{Kind: spec.InGroup, Group: taskID(900), Bundle: b}})
 		}
 	}
@@ -319,7 +320,7 @@ func (d *model) group() {
 	}
 	if rapid.Bool().Draw(d.T, "reserve") && d.groups[g][b] == 0 {
 		d.groups[g][b] = 1
-		d.step(Event{Kind: Reserve, Group: g, Bundle: b, Total: resource.Vector{CPU: resource.Unit}})
+		d.step(Event{Kind: Reserve, Group: g, Bundle: b, Total: resource.Vector{CPU: resource.Unit, GPU: resource.Unit * resource.Amount(b) * 3 / 2}})
 		return
 	}
 	delete(d.groups[g], b)

@@ -66,7 +66,7 @@ func (m *Machine) unused(now time.Duration, l *lease) {
 // takesPush reports whether a task that came for l can go through it.
 // Otherwise it queues as if it had been submitted here.
 func (m *Machine) takesPush(now time.Duration, l *lease) bool {
-	if !l.q.remote() || l.w == nil || l.ending || l.n > m.o.MaxDepth || m.pressure {
+	if !l.q.remote() || l.w == nil || l.ending || l.w.leaving || l.n > m.o.MaxDepth || m.pressure {
 		return false
 	}
 	if l.n > 0 && (l.blocked || l.revoking || l.stolen || now-l.since >= spec.StealAfter) {
@@ -147,7 +147,7 @@ func (m *Machine) reserve(ev *Event, fx []Effect) []Effect {
 	if lack(&m.node.total) {
 		return append(fx, refusal)
 	}
-	if ev.NoWait && (len(m.bundles) > 0 || !m.node.has(&ev.Total)) {
+	if ev.NoWait && (len(m.bundles) > 0 || !m.node.has(shapeOf(&ev.Total))) {
 		lack(&m.node.free)
 		return append(fx, refusal)
 	}
@@ -161,10 +161,11 @@ func (m *Machine) reserve(ev *Event, fx []Effect) []Effect {
 func (m *Machine) carve(now time.Duration, fx []Effect) []Effect {
 	for len(m.bundles) > 0 {
 		b := m.bundles[0]
-		if !m.node.has(&b.need) {
+		s := shapeOf(&b.need)
+		if !m.node.has(s) {
 			return fx
 		}
-		fx = m.makeRoom(now, &m.node, &shape{need: b.need}, fx)
+		fx = m.makeRoom(now, &m.node, s, fx)
 		m.bundles = slices.Delete(m.bundles, 0, 1)
 		g := m.groups[b.group]
 		if g == nil {
@@ -172,7 +173,7 @@ func (m *Machine) carve(now time.Duration, fx []Effect) []Effect {
 			m.groups[b.group] = g
 		}
 		i, _ := g.find(b.number)
-		g.bundles = slices.Insert(g.bundles, i, &pool{total: b.need, free: b.need.Clone(), group: b.group, bundle: b.number})
+		g.bundles = slices.Insert(g.bundles, i, &pool{total: b.need, free: b.need.Clone(), devices: m.node.carved(&b.need), group: b.group, bundle: b.number})
 		m.node.free.Sub(&b.need)
 		m.node.stuck.Add(&b.need)
 		fx = append(fx, Effect{Kind: Reserved, Group: b.group, Bundle: b.number})
@@ -208,6 +209,7 @@ func (m *Machine) unreserve(now time.Duration, ev *Event, fx []Effect) []Effect 
 		p.gone = true
 		m.node.free.Add(&p.free)
 		m.node.idle.Add(&p.idle)
+		m.node.returned(p)
 		m.node.stuck.Sub(&p.total)
 		m.node.stuck.Add(&p.stuck)
 		return true

@@ -111,8 +111,8 @@ func (m *Machine) proceed(now time.Duration, l *lease, fx []Effect) []Effect {
 	case q.create:
 		l.actor = l.n == 0
 		return fx
-	case !l.ending && calm:
-	case l.ending || (!calm && m.yields(now, l)):
+	case !l.ending && !l.w.leaving && calm:
+	case l.ending || l.w.leaving || (!calm && m.yields(now, l)):
 		l.ending = true
 		if l.n == 0 {
 			fx = m.finish(now, l, fx)

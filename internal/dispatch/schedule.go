@@ -127,7 +127,7 @@ func (m *Machine) cover(now time.Duration, p *pool, fx []Effect) []Effect {
 }
 
 func (m *Machine) fitsNow(p *pool, s *shape) bool {
-	return p.free.Fits(&s.need) && (!s.zero || m.zeroFree > 0)
+	return p.free.Fits(&s.need) && (!s.devices || p.hasDevices(&s.need, false, nil)) && (!s.zero || m.zeroFree > 0)
 }
 
 // calm reports whether a lease of q in p may go on to its next task without
@@ -194,7 +194,7 @@ func (m *Machine) usable(s *shape, l *lease) bool {
 	if s.grouped != (p != &m.node) || (s.grouped && (s.group != p.group || (s.bundle >= 0 && s.bundle != p.bundle))) {
 		return false
 	}
-	return p.covers(&s.need, &l.q.shape.need)
+	return p.covers(&s.need, &l.q.shape.need) && (!s.devices || p.hasDevices(&s.need, true, l.parts))
 }
 
 // after reports whether it is o's turn rather than that of l's own queue. A

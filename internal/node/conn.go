@@ -64,6 +64,7 @@ type outgoing struct {
 	lease       dispatch.Lease
 	incarnation uint32
 	begun       bool
+	devices     []*sessionv1.Devices
 	obj         *object // KIND_VALUE, and KIND_ITEM with its index
 	index       int
 	room        store.Location      // KIND_RESERVED: to be announced
@@ -303,7 +304,7 @@ func (c *conn) makeExecute(m *sessionv1.Execute, o *outgoing) error {
 	t := o.task
 	m.Template, m.Args, m.Actor = nil, m.Args[:0], nil
 	m.Task, m.Attempt, m.Lease, m.Begun = t.id[:], o.attempt, uint64(o.lease), o.begun
-	m.Job, m.Incarnation = t.spec.Job[:], o.incarnation
+	m.Job, m.Incarnation, m.Devices = t.spec.Job[:], o.incarnation, o.devices
 	if owner := t.owner(); !owner.IsZero() {
 		m.Actor = owner[:]
 	}
@@ -515,7 +516,7 @@ func (n *Node) execute(t *task, begun bool) {
 	if t.unsent = s == nil; t.unsent {
 		return
 	}
-	o := outgoing{kind: sessionv1.Kind_KIND_EXECUTE, task: t, attempt: t.number(), incarnation: t.incarnation, lease: t.lease, begun: begun}
+	o := outgoing{kind: sessionv1.Kind_KIND_EXECUTE, task: t, attempt: t.number(), incarnation: t.incarnation, lease: t.lease, begun: begun, devices: n.devicesOf(t)}
 	if t.enc != nil {
 		for i := range t.enc.args {
 			a := &t.enc.args[i]

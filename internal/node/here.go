@@ -183,7 +183,7 @@ func (n *Node) closeLease(id dispatch.Lease) { delete(n.leases, id) }
 // arm gives a task that is about to run here, on inst if it is a call, its context.
 func (n *Node) arm(t *task, inst *instance) armed {
 	t.run = client.NewTaskContext(client.Running{Sess: n.local, Call: t.call, Task: t.id, Attempt: t.attempt,
-		Actor: t.owner(), Incarnation: t.incarnation, Spec: t.spec})
+		Actor: t.owner(), Incarnation: t.incarnation, Spec: t.spec, Devices: n.deviceNumbers(t)})
 	t.readers++
 	t.started = n.now
 	if inst != nil {

@@ -185,6 +185,10 @@ func capacity(cfg *Config) (resource.Vector, error) {
 	if _, given := cfg.Resources[resource.CPU]; !given {
 		total.CPU = resource.Amount(runtime.NumCPU()) * resource.Unit
 	}
+	if _, given := cfg.Resources[resource.GPU]; !given {
+		visible, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+		total.GPU = resource.Amount(gpus(gpuFolder, visible, set)) * resource.Unit
+	}
 	if _, given := cfg.Resources[resource.Memory]; !given {
 		total.Memory = resource.Amount(max(cfg.MemoryLimit-cfg.StoreBytes, 0)) * resource.Unit
 	}

@@ -51,6 +51,10 @@ type Entry struct {
 	Amount Amount
 }
 
+// Accelerators are the resources that are made of devices: a task gets particular
+// ones, which its process is told.
+var Accelerators = [...]string{GPU, "TPU", "neuron_cores", "NPU", "HPU", "RBLN", "FURIOSA", "MBLT", "TTNPU"}
+
 // Vector is an amount of every resource. The zero Vector asks for nothing.
 // Custom is sorted by name, has no zero entries and is never changed in place
 // once the Vector is shared.

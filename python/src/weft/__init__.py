@@ -24,6 +24,7 @@ from weft._api import (
     exit_actor,
     get,
     get_actor,
+    get_gpu_ids,
     init,
     is_initialized,
     kill,
@@ -49,8 +50,9 @@ SCRIPT_MODE, WORKER_MODE = 0, 1
 __all__ = [
     "SCRIPT_MODE", "WORKER_MODE", "ActorClassID", "ActorID", "ClientBuilder", "ClusterID", "FunctionID", "JobID", "LoggingConfig", "NodeID",
     "ObjectID", "ObjectRef", "ObjectRefGenerator", "PlacementGroupID", "TaskID", "UniqueID", "WorkerID", "actor", "available_resources", "cancel",
-    "client", "cluster_resources", "dag", "exceptions", "exit_actor", "get", "get_actor", "get_runtime_context", "go_actor", "go_function", "init",
-    "is_initialized", "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "timeline", "util", "wait",
+    "client", "cluster_resources", "dag", "exceptions", "exit_actor", "get", "get_actor", "get_gpu_ids", "get_runtime_context", "go_actor",
+    "go_function", "init", "is_initialized", "kill", "method", "nodes", "portable", "put", "remote", "runtime_env", "shutdown", "timeline", "util",
+    "wait",
 ]  # fmt: skip
 
 _LAZY = ("actor", "job_config", "remote_function", "dag", "runtime_env", "util", "types", "experimental")

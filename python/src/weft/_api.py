@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Union, overload
 
-from weft import _address, _cross, _environment, _logging, _state
+from weft import _address, _cross, _devices, _environment, _logging, _state
 from weft import exceptions as ex
 from weft._logging import LoggingConfig
 from weft._pb import session_pb2 as pb
@@ -453,6 +453,11 @@ def nodes() -> list[dict[str, Any]]:
         "NodeID": row["id"], "Alive": row["state"] != "DEAD", "NodeManagerAddress": "127.0.0.1", "NodeManagerHostname": row["host"],
         "Resources": row["total"], "Labels": {"ray.io/node-id": row["id"], **(row.get("labels") or {})}, "alive": row["state"] != "DEAD",
     } for row in rows]  # fmt: skip
+
+
+def get_gpu_ids() -> Union[list[int], list[str]]:
+    """The GPUs that the task or actor has, by their numbers at the node; by their ids, if CUDA_VISIBLE_DEVICES names some to the node."""
+    return _devices.gpu_ids()
 
 
 def exit_actor() -> None:

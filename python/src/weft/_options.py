@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from weft._devices import NAMES
 from weft._pb import session_pb2 as pb
 
 _TASK = {
@@ -38,11 +39,15 @@ def check(kind: str, options: dict[str, Any]) -> None:
             continue
         if key in ("num_cpus", "num_gpus", "memory"):
             _amount(key, value)
+            if key == "num_gpus":
+                _whole("GPU", value)
         elif key == "resources":
             _resources(value)
         elif key in ("max_retries", "max_restarts", "max_task_retries"):
             if not isinstance(value, int) or value < -1:
                 raise ValueError(f"The keyword '{key}' only accepts -1 (no limit), 0 or a positive integer, not {value!r}.")
+        elif key == "max_calls" and (not isinstance(value, int) or value < 0):
+            raise ValueError(f"The keyword 'max_calls' only accepts None, 0 or a positive integer, not {value!r}.")
         elif key in ("max_concurrency",) and (not isinstance(value, int) or value < 1):
             raise ValueError(f"The keyword '{key}' only accepts a positive integer, not {value!r}.")
         elif key == "num_returns" and not (value in ("streaming", "dynamic") or (isinstance(value, int) and value >= 0)):
@@ -67,6 +72,12 @@ def _amount(key: str, value: Any) -> int:
     return round(value * 10_000)
 
 
+def _whole(name: str, value: float) -> None:
+    """More than one device is given whole."""
+    if name in NAMES and value > 1 and value != int(value):
+        raise ValueError(f"{name} resource quantities >1 must be whole numbers. The specified quantity {value} is invalid.")
+
+
 def _resources(value: Any) -> None:
     if not isinstance(value, dict):
         raise TypeError(f"The type of keyword 'resources' must be dict, but received type {type(value)}")
@@ -74,6 +85,7 @@ def _resources(value: Any) -> None:
         if name in ("CPU", "GPU"):
             raise ValueError(f"Use the 'num_{name.lower()}s' keyword instead of '{name}' in 'resources' keyword")
         _amount(name, amount)
+        _whole(name, amount)
 
 
 def _vector(options: dict[str, Any], cpus: float) -> dict[str, int]:

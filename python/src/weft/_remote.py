@@ -177,7 +177,7 @@ class RemoteFunction:
     def options(self, **options: Any) -> _FunctionOptions:
         """This function with other options for the calls made from what is returned."""
         if "max_calls" in options:
-            raise ValueError("max_calls belongs to the function: give it to @remote")
+            raise ValueError("Setting 'max_calls' is not supported in '.options()': it belongs to the function, give it to @remote")
         _options.check("task", options)
         return _FunctionOptions(self, {**self._default_options, **options})
 
@@ -212,10 +212,15 @@ class RemoteFunction:
             "task", options, kind=TASK, function=self._function_name, name=options.get("name") or self._function.__qualname__,
             code=code, returns=0 if streams else returns, stream=streams, max_retries=3 if retries is None else retries,
             retry_errors=bool(options.get("retry_exceptions")),
-            window_items=window, max_calls=options.get("max_calls") or 0,
+            window_items=window, max_calls=self._max_calls(),
             runtime_env=_environment.text(session, options.get("runtime_env")),
         )  # fmt: skip
         return session.template(t), 0 if streams else int(returns), streams, window
+
+    def _max_calls(self) -> int:
+        """How often a process runs it, 0 for any number. Frameworks keep a GPU's memory, so its user has a process of its own by default."""
+        given = self._default_options.get("max_calls")
+        return int(bool(self._default_options.get("num_gpus"))) if given is None else int(given)
 
     def _submit(self, session: Session, bound: tuple[int, int, bool, int], args: Any, kwargs: Any) -> Any:
         if kwargs or len(args) not in self._positional:

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional
 
-from weft import _environment, _errors, _frames, _portable, _state, _values
+from weft import _devices, _environment, _errors, _frames, _portable, _state, _values
 from weft import exceptions as ex
 from weft._pb import session_pb2 as pb
 from weft._remote import CALL, CREATE, METHOD, READY, TASK, TERMINATE, Retrying, Slot, is_async
@@ -218,6 +218,8 @@ class Worker:
         job.begun_at = time.perf_counter_ns()
         job.thread = threading.get_ident()
         job.started = True
+        if job.template.kind != METHOD and (job.execute.devices or _devices.assigned()):
+            _devices.assign(job.execute.devices)
         if job.template is not self.titled and job.template.kind != METHOD:  # for which its actor's name stands
             self.titled = job.template
             self.title.set(job.template.name.removesuffix(".__init__"))

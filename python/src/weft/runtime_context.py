@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Optional
 
-from weft import _environment, _state
+from weft import _devices, _environment, _state
 from weft._ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 from weft._pb import session_pb2 as pb
 from weft._remote import ActorHandle, HandleInfo, method_table
@@ -55,6 +55,10 @@ class RuntimeContext:
     def get_assigned_resources(self) -> dict[str, float]:
         job = _state.running.get()
         return {} if job is None else {k: v / 10_000 for k, v in job.template.resources.items()}
+
+    def get_accelerator_ids(self) -> dict[str, list[str]]:
+        """The ids of the devices that the task or actor has, by resource; the process is shown no others."""
+        return {name: _devices.ids(name) for name in _devices.NAMES}
 
     def is_canceled(self) -> bool:
         job = _state.running.get()

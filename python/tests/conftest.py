@@ -22,7 +22,7 @@ sys.path[:0] = _paths
 os.environ["PYTHONPATH"] = os.pathsep.join([*_paths, os.environ.get("PYTHONPATH", "")])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray():
     """The library under test, started with two CPUs."""
     lib = importlib.import_module(NAME)

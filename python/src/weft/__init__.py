@@ -55,7 +55,7 @@ __all__ = [
     "wait",
 ]  # fmt: skip
 
-_LAZY = ("actor", "job_config", "remote_function", "dag", "runtime_env", "util", "types", "experimental")
+_LAZY = ("actor", "cloudpickle", "job_config", "remote_function", "dag", "runtime_env", "util", "types", "experimental")
 
 
 def __getattr__(name: str) -> Any:

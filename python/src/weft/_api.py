@@ -276,6 +276,7 @@ def get(refs: Any, *, timeout: Optional[float] = None) -> Any:
     if isinstance(refs, ObjectRefGenerator):
         return refs
     if isinstance(refs, ObjectRef):
+        refs._check(session)
         entry = refs._entry
         if entry.state != HERE:
             _wait_for(session, [entry], timeout)
@@ -285,7 +286,8 @@ def get(refs: Any, *, timeout: Optional[float] = None) -> Any:
     entries = []
     for ref in refs:
         if not isinstance(ref, ObjectRef):
-            raise ValueError(f"Invalid type of object refs, {type(ref)}, is given. 'refs' must either be a single ObjectRef or a list of ObjectRefs.")
+            raise TypeError(f"Attempting to call `get` on the value {ref!r}, which is not an ObjectRef.")
+        ref._check(session)
         entries.append(ref._entry)
     waiting = [e for e in entries if e.state != HERE]
     if waiting:
@@ -332,6 +334,9 @@ def wait(refs: Sequence[Waitable], *, num_returns: int = 1, timeout: Optional[fl
     if not refs:
         return [], []
     session = _state.current()
+    for ref in refs:
+        if isinstance(ref, ObjectRef):
+            ref._check(session)
     if not _enough(refs, num_returns):
         entries = [r._entry for r in refs if isinstance(r, ObjectRef)]
         session.watch(entries)
@@ -411,7 +416,7 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
     """The names of the living named actors of this namespace; of all, with all_namespaces, as dicts of name and namespace."""
     found = json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="named")).json)
     if all_namespaces:
-        return list(found)
+        return [{"name": row["name"], "namespace": row["namespace"]} for row in found]
     namespace = _state.current().info.namespace
     return [row["name"] for row in found if row["namespace"] == namespace]
 
@@ -422,12 +427,12 @@ def _resources() -> Any:
 
 def cluster_resources() -> dict[str, float]:
     """What there is in all, by resource."""
-    return dict(_resources()["total"])
+    return {k: float(v) for k, v in _resources()["total"].items()}
 
 
 def available_resources() -> dict[str, float]:
     """What is free now, by resource; those without any are left out."""
-    return {k: v for k, v in _resources()["free"].items() if v > 0}
+    return {k: float(v) for k, v in _resources()["free"].items() if v > 0}
 
 
 def timeline(filename: Optional[str] = None) -> Optional[list[dict[str, Any]]]:
@@ -445,13 +450,21 @@ def timeline(filename: Optional[str] = None) -> Optional[list[dict[str, Any]]]:
     return None
 
 
+_NO_PORTS = (
+    "NodeManagerPort", "ObjectManagerPort", "MetricsExportPort", "RuntimeEnvAgentPort", "MetricsAgentPort", "DashboardAgentListenPort",
+)  # fmt: skip
+"""Ports of Ray's own processes, of which there are none here."""
+
+
 def nodes() -> list[dict[str, Any]]:
     """A row for each node."""
     query = json.dumps({"Limit": 10_000}).encode()
     rows = json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="nodes", id=query)).json)["rows"]
     return [{
         "NodeID": row["id"], "Alive": row["state"] != "DEAD", "NodeManagerAddress": "127.0.0.1", "NodeManagerHostname": row["host"],
-        "Resources": row["total"], "Labels": {"ray.io/node-id": row["id"], **(row.get("labels") or {})}, "alive": row["state"] != "DEAD",
+        "Resources": {k: float(v) for k, v in row["total"].items()}, "Labels": {"ray.io/node-id": row["id"], **(row.get("labels") or {})},
+        "alive": row["state"] != "DEAD", "NodeName": row["host"], "ObjectStoreSocketName": row.get("address", ""),
+        "RayletSocketName": row.get("address", ""), "DeathReason": 0, "DeathReasonMessage": "", **dict.fromkeys(_NO_PORTS, 0),
     } for row in rows]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any, Optional
 
@@ -96,23 +97,42 @@ def _forget() -> None:
 
 
 def lookup(name: str) -> Optional[bytes]:
-    """The living group of that name that this program made."""
+    """The living group of that name."""
     for gid, group in _groups.items():
         if group.name == name and not group.removed:
             return gid
-    return None
+    return next((bytes.fromhex(row["id"]) for row in _known() if row.get("name") == name), None)
 
 
 def table(gid: Optional[bytes]) -> dict[str, Any]:
-    """A row for the group, or rows of all that this program made, by hex id."""
-    if gid is not None:
-        return _row(gid)
-    return {g.hex(): _row(g) for g in list(_groups)}
+    """A row for the group, or rows of all, by hex id. ValueError if nobody knows it."""
+    rows = {row["id"]: _shown(row) for row in _known()}
+    rows.update({g.hex(): _row(g, group, rows.get(g.hex())) for g, group in list(_groups.items())})
+    if gid is None:
+        return rows
+    if gid.hex() not in rows:
+        raise ValueError(f"placement group {gid.hex()} was removed, or has never been")
+    return rows[gid.hex()]
 
 
-def _row(gid: bytes) -> dict[str, Any]:
-    group = _groups[gid]
-    state = "REMOVED" if group.removed else "CREATED" if wait(gid, 0) else "PENDING"
+def _known() -> list[dict[str, Any]]:
+    """The groups that there are, as the nodes list them."""
+    query = json.dumps({"Limit": 10_000}).encode()
+    return list(json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="groups", id=query)).json)["rows"])
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    bundles = [{k: float(v) for k, v in b["resources"].items()} for b in row["bundles"]]
     return {
-        "placement_group_id": gid.hex(), "name": group.name, "bundles": dict(enumerate(group.bundles)), "strategy": group.strategy, "state": state,
+        "placement_group_id": row["id"], "name": row.get("name", ""), "bundles": dict(enumerate(bundles)),
+        "bundles_to_node_id": {i: b.get("node", "") for i, b in enumerate(row["bundles"])}, "strategy": row["layout"], "state": row["state"],
+        "stats": {},
     }  # fmt: skip
+
+
+def _row(gid: bytes, group: _Group, shown: Optional[dict[str, Any]]) -> dict[str, Any]:
+    """One that this program has made, and that may be gone."""
+    bundles = dict(enumerate(group.bundles))
+    nowhere = {"placement_group_id": gid.hex(), "bundles_to_node_id": dict.fromkeys(bundles, ""), "stats": {}}
+    state = "REMOVED" if group.removed else "CREATED" if wait(gid, 0) else "PENDING"
+    return {**nowhere, **(shown or {}), "name": group.name, "bundles": bundles, "strategy": group.strategy, "state": state}

@@ -86,6 +86,11 @@ class JobID(BaseID):
     SIZE = 4
     __slots__ = ()
 
+    @classmethod
+    def from_int(cls, number: int) -> JobID:
+        """The id with that number, below 2**32."""
+        return cls(number.to_bytes(cls.SIZE, "little"))
+
 
 class WorkerID(BaseID):
     SIZE = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, Optional, TypeVar, Union
 
@@ -10,7 +11,7 @@ from weft import _state, _values
 from weft import exceptions as ex
 from weft._ids import JobID, TaskID
 from weft._pb import session_pb2 as pb
-from weft._session import AWAITED, HERE, THERE, Entry, Session
+from weft._session import AWAITED, HERE, THERE, UNKNOWN, Entry, Session
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,6 +35,14 @@ class ObjectRef(Generic[T]):
             self._session.drop(self._entry)
         except Exception:  # at the interpreter's end
             pass
+
+    def _check(self, session: Session) -> None:
+        """Raises ValueError if it is of another session, where its id may be another object's."""
+        if self._session is not session:
+            raise ValueError(
+                f"{self!r} is of a session that has ended: it was made before shutdown(), or before init() joined another node. "
+                "Its object is gone; make it again in this session."
+            )
 
     def binary(self) -> bytes:
         return self._entry.id
@@ -60,7 +69,7 @@ class ObjectRef(Generic[T]):
         return "OBJECT_STORE"
 
     def is_nil(self) -> bool:
-        return False
+        return self._entry.id == b"\xff" * self.size()
 
     @classmethod
     def size(cls) -> int:
@@ -77,10 +86,27 @@ class ObjectRef(Generic[T]):
 
     def __reduce__(self) -> Any:
         refs = _values.found.refs
-        if refs is None:
-            raise TypeError("an ObjectRef can only be pickled inside a value that is given to Weft: a task's argument or result, or put()")
-        refs.append(self._entry.id)
+        if refs is None:  # nobody knows where it goes and for how long
+            self._session.keep(self._entry)
+        else:
+            refs.append(self._entry.id)
         return _restore, (self._entry.id,)
+
+    def __copy__(self) -> ObjectRef[T]:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> ObjectRef[T]:
+        return self
+
+    @classmethod
+    def nil(cls) -> ObjectRef[Any]:
+        """The reference to nothing."""
+        return _loose(b"\xff" * cls.size())
+
+    @classmethod
+    def from_random(cls) -> ObjectRef[Any]:
+        """A reference to what nobody makes."""
+        return _loose(os.urandom(cls.size()))
 
     def _on_completed(self, call: Callable[[Any], None]) -> None:
         """Has ``call(value or error)`` called, on another thread, when the object is there."""
@@ -119,6 +145,13 @@ def _outcome(ref: ObjectRef[Any]) -> Any:
         return ref._session.result(ref._entry)
     except BaseException as error:
         return error
+
+
+def _loose(oid: bytes) -> ObjectRef[Any]:
+    """A reference that is of no session."""
+    ref: ObjectRef[Any] = ObjectRef.__new__(ObjectRef)
+    ref._entry, ref._session = Entry(oid, UNKNOWN, 0), None  # type: ignore[assignment]
+    return ref
 
 
 def _restore(oid: bytes) -> ObjectRef[Any]:

@@ -47,6 +47,7 @@ def pack(session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
         if isinstance(value, ObjectRef):
             if type(value) is LocalRef:
                 value.__reduce__()  # raises
+            value._check(session)
             refs.append(value)
             return Slot(len(refs))
         if isinstance(value, ObjectRefGenerator):
@@ -288,6 +289,23 @@ def method_table(cls: type) -> dict[str, dict[str, Any]]:
     return table
 
 
+def method_signature(cls: Optional[type], name: str) -> Optional[inspect.Signature]:
+    """That of a method as its callers see it, without self; None if it is not known."""
+    found = None if cls is None else inspect.getattr_static(cls, name, None)
+    if found is None:
+        return None
+    try:
+        signature = inspect.signature(getattr(cls, name))
+    except (TypeError, ValueError):  # it is not written in Python
+        return None
+    if isinstance(found, (staticmethod, classmethod)):
+        return signature
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return signature
+    return signature.replace(parameters=parameters[1:])
+
+
 def is_async(cls: type) -> bool:
     return any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for _, f in inspect.getmembers(cls, inspect.isfunction))
 
@@ -335,7 +353,7 @@ class ActorClass:
         self._check_arguments(args, kwargs)
         if self._code is None or self._code[0] is not session:
             self._code = session, code_of(session, cls)
-        info = HandleInfo(cls.__name__, self._methods, options.get("max_task_retries") or 0)
+        info = HandleInfo(cls.__name__, self._methods, options.get("max_task_retries") or 0, cls)
         named = options.get("name") is not None
         t = self._template(session, info)
         packed, _keep = pack(session, args, kwargs)
@@ -423,10 +441,11 @@ def _create_named(session: Session, head: bytes, packed: bytes) -> Any:
 class HandleInfo:
     """What a handle must know of its class."""
 
-    __slots__ = ("class_name", "methods", "retries")
+    __slots__ = ("class_name", "cls", "methods", "retries")
 
-    def __init__(self, class_name: str, methods: dict[str, dict[str, Any]], retries: int) -> None:
+    def __init__(self, class_name: str, methods: dict[str, dict[str, Any]], retries: int, cls: Optional[type] = None) -> None:
         self.class_name, self.methods, self.retries = class_name, methods, retries
+        self.cls = cls  # where it is known, so that wrong arguments are found before the call
 
     def dumps(self) -> bytes:
         data: bytes = cloudpickle.dumps((self.class_name, self.methods, self.retries), protocol=5)
@@ -491,13 +510,15 @@ def _restore_handle(actor: bytes, info: bytes) -> ActorHandle:
 class ActorMethod:
     """A method of an actor, bound to a handle. It does not keep the handle: whoever has the method from it does."""
 
-    __slots__ = ("_actor", "_bound", "_info", "_name", "_options", "_session")
+    __slots__ = ("_actor", "_bound", "_info", "_name", "_options", "_positional", "_session", "_signature")
 
     def __init__(self, handle: ActorHandle, name: str, options: dict[str, Any]) -> None:
         self._session, self._actor, self._info = handle._ray_session, handle._ray_actor, handle._ray_info
         self._name = name
         self._options = options
         self._bound: Any = None
+        self._signature = method_signature(self._info.cls, name)
+        self._positional = range(0) if self._signature is None else positional(self._signature)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"Actor methods cannot be called directly. Instead of running 'object.{self._name}()', try 'object.{self._name}.remote()'.")
@@ -507,10 +528,16 @@ class ActorMethod:
         other = type(self).__new__(type(self))
         other._session, other._actor, other._info, other._name = self._session, self._actor, self._info, self._name
         other._options, other._bound = {**self._options, **options}, None
+        other._signature, other._positional = self._signature, self._positional
         return other
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         session = self._session
+        if self._signature is not None and (kwargs or len(args) not in self._positional):
+            try:
+                self._signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self._info.class_name}.{self._name}: {error}") from None
         running = _state.running.get()
         bound = self._bound
         if bound is None or bound[3] is not running:

@@ -155,6 +155,7 @@ class Session:
         self.call = Lane(call)
         self.entries: dict[bytes, Entry] = {}
         self.streams: dict[bytes, Any] = {}
+        self._kept: set[bytes] = set()
         self.slabs = Slabs()
         self.runtime_env: dict[str, Any] = {}  # of its tasks, unless they say otherwise
         self.detached = False  # whether its actors are, unless they say otherwise
@@ -455,6 +456,13 @@ class Session:
                     self.poke()
             entry.count += 1
             return entry
+
+    def keep(self, entry: Entry) -> None:
+        """Keeps an object for as long as the session: its reference was pickled into something that Weft does not see."""
+        with self._lock:
+            if entry.id not in self._kept:
+                self._kept.add(entry.id)
+                entry.count += 1
 
     def adopt_own(self, oid: bytes) -> Entry:
         """The entry of an object that this session has just sealed."""

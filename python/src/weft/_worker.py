@@ -122,6 +122,10 @@ class Actor:
         return name
 
 
+class _Ended(ex.ActorDiedError):
+    """What the caller gets of a call with which the actor has ended."""
+
+
 class ActorExit(BaseException):
     """Raised by exit_actor."""
 
@@ -242,7 +246,7 @@ class Worker:
             else:
                 self._answer(job, value)
         except ActorExit:
-            self._answer(job, exits=True)
+            self._answer(job, error=_Ended("it ended itself"), exits=True)
         except KeyboardInterrupt as error:
             self._answer(job, error=ex.TaskCancelledError("while it ran") if job.cancelled else error)
         except SystemExit as error:
@@ -280,7 +284,7 @@ class Worker:
                 else:
                     self._answer(job, value)
         except ActorExit:
-            self._answer(job, exits=True)
+            self._answer(job, error=_Ended("it ended itself"), exits=True)
         except asyncio.CancelledError as error:
             self._answer(job, error=ex.TaskCancelledError("while it ran") if job.cancelled else error)
         except BaseException as error:
@@ -290,7 +294,7 @@ class Worker:
         """The function ends its process: its task fails with that, or its actor ends."""
         code = error.code
         if job.template.kind == METHOD and code in (0, None):
-            self._answer(job, exits=True)
+            self._answer(job, error=_Ended("it ended itself"), exits=True)
             return
         self.session.flush()
         sys.stdout.flush()
@@ -475,6 +479,8 @@ class Worker:
 
     def _envelope(self, job: Job, error: BaseException) -> Any:
         name = job.template.name or job.template.function
+        if isinstance(error, _Ended):
+            return pb.Error(code=_errors.ACTOR_DIED, op=name, message=str(error), place=self.place)
         if isinstance(error, ex.TaskCancelledError):
             return pb.Error(code=_errors.CANCELLED, op=name, message=str(error), place=self.place)
         if isinstance(error, _values.NotPortable) and job.template.portable:

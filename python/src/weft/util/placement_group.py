@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Optional, Union
 
@@ -96,8 +97,9 @@ def placement_group(
 
     validate_placement_group(bundles, strategy, lifetime, _soft_target_node_id, bundle_label_selector, topology_strategy)
     layout = strategy or (topology_strategy or {}).get(NODE_ID_LABEL_KEY, "PACK")
+    bundles = [{name: float(amount) for name, amount in b.items()} for b in bundles]
     group = _groups.create(bundles, layout, name, lifetime == "detached", bundle_label_selector)
-    return PlacementGroup(_id_of(group), list(bundles))
+    return PlacementGroup(_id_of(group), bundles)
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:
@@ -187,6 +189,8 @@ def _validate_bundles(bundles: Any) -> None:
     for b in bundles:
         if not isinstance(b, dict) or not all(isinstance(k, str) and isinstance(v, (int, float)) for k, v in b.items()):
             raise ValueError(_BUNDLES_EXAMPLE)
+        if not all(0 <= v < math.inf for v in b.values()):  # also NaN
+            raise ValueError(f"The amounts of a bundle's resources must be numbers that are not negative. Bundle: {b}")
         if all(v == 0 for v in b.values()):
             raise ValueError(f"Bundles cannot be an empty dictionary or resources with only 0 values. Bundles: {bundles}")
 

@@ -64,6 +64,11 @@ func (m *Machine) dropHolder(o *object, h holder) {
 // question asks h's node about references from h's via, which is dead, unless
 // it has told already.
 func (m *Machine) question(oid id.Object, o *object, h holder) {
+	if h.node == m.self { // it inherited o since; what via sent it has come, or never will
+		m.dropHolder(o, h)
+		m.later(opRelease, oid)
+		return
+	}
 	if !h.settled {
 		m.send(h.node, Msg{Kind: Audit, Object: oid, Node: m.self, Via: h.via})
 		return

@@ -223,7 +223,7 @@ func (m *Machine) copyAdded(oid id.Object, at id.Node) {
 		return
 	}
 	o := m.find(oid)
-	if o == nil || o.state != objAvailable {
+	if o == nil || o.state != objAvailable || o.where == ByError { // a copy of what was lost since, and could not be made again
 		m.freeCopy(oid, 0, at)
 		return
 	}

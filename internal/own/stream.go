@@ -135,7 +135,7 @@ func (m *Machine) consume(ev *Event) {
 		s.sizes = s.sizes[1:]
 		s.consumed++
 	}
-	if n > 0 && t.state != done {
+	if n > 0 && !t.node.IsZero() { // else the next attempt begins with a whole window
 		m.credit(t, n, bytes)
 	}
 	m.reap(t)

@@ -28,6 +28,9 @@ func (n *node) bring(e *execution) {
 		e.missing++
 		o := a.Object
 		at := a.Node
+		if f := n.fetches[o]; f != nil {
+			at = f.from.id
+		}
 		n.fetch(a, func(ok bool) { e.fetched(o, at, ok) })
 	}
 	if e.missing == 0 && e.phase == fetching {
@@ -37,6 +40,9 @@ func (n *node) bring(e *execution) {
 
 func (e *execution) fetched(o id.Object, at id.Node, ok bool) {
 	e.missing--
+	if !ok {
+		e.n.stepOwn(&own.Event{Kind: own.CopyLost, Object: o, Node: at})
+	}
 	switch {
 	case e.phase != fetching:
 	case !ok:
@@ -388,9 +394,6 @@ func (n *node) ended(from *node, m *message) {
 	ev := own.Event{Kind: own.Done, Task: m.task, Attempt: m.attempt, Node: m.at, Returns: m.returns, N: m.n}
 	if m.kind == msgFailed {
 		ev.Kind, ev.Fault, ev.Object, ev.To = own.Failed, m.fault, m.object, m.looked
-		if m.fault == own.ArgLost {
-			n.stepOwn(&own.Event{Kind: own.CopyLost, Object: m.object, Node: m.at})
-		}
 	}
 	again := false
 	if w == nil || w.spec.Kind != spec.KindCreate || n.creationsOwn(m) {

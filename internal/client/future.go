@@ -50,6 +50,7 @@ type Future struct {
 	Shared  atomic.Bool // the node counts a reference for this process
 	Asked   atomic.Bool // remote: somebody waits for the value
 	There   atomic.Bool // remote: it is available, but its value was not sent
+	taken   atomic.Bool // somebody completes it, or has
 	waiters atomic.Pointer[waiter]
 	res     Result
 }
@@ -67,21 +68,14 @@ var completed = &waiter{}
 var waiterPool = sync.Pool{New: func() any { return &waiter{ch: make(chan struct{}, 1)} }}
 
 // Complete gives f its result and tells all who wait. Later calls do nothing
-// and report false.
+// and report false; the first may then not quite be over.
 func (f *Future) Complete(r Result) bool {
-	for {
-		head := f.waiters.Load()
-		if head == completed {
-			return false
-		}
-		// The result must be visible before the mark is; a second completer
-		// is a broken invariant of the node, which completes under its lock.
-		f.res = r
-		if f.waiters.CompareAndSwap(head, completed) {
-			tell(head)
-			return true
-		}
+	if !f.taken.CompareAndSwap(false, true) { // as when a session ends while somebody asks
+		return false
 	}
+	f.res = r // visible before the mark is
+	tell(f.waiters.Swap(completed))
+	return true
 }
 
 // tell wakes waiters in the order in which they came.

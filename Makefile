@@ -127,6 +127,10 @@ fuzz: ## fuzz every decoder for a while (FUZZTIME=10s each)
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
 	done
 
+.PHONY: chaos
+chaos: ## kill, stall and drain nodes and workers of a cluster under load (STEPS=60 times)
+	$(GO) test -count=1 -timeout 60m ./cmd/weft -run TestChaos -v -chaos.steps=$(or $(STEPS),60) $(if $(SEED),-chaos.seed=$(SEED))
+
 .PHONY: sim
 sim: ## simulate whole clusters (CHECKS=2000 histories, with fresh seeds or from SEED on)
 	@seed=$(or $(SEED),$$(date +%s)); again="make sim CHECKS=$(CHECKS) SEED=$$seed"; echo "$$again"; \

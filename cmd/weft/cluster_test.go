@@ -17,13 +17,14 @@ import (
 // many is a cluster of processes on this machine.
 type many struct {
 	*terminal
-	nodes []readyReport // the head first
+	nodes    []readyReport // the head first
+	patience time.Duration // of programs
 }
 
 // newMany starts a head and others that join it.
 func newMany(t *testing.T, others int) *many {
 	t.Helper()
-	m := &many{terminal: newTerminal(t)}
+	m := &many{terminal: newTerminal(t), patience: time.Minute}
 	m.start(t, "--head", "--listen", "127.0.0.1:0")
 	for range others {
 		m.start(t, "--address", m.nodes[0].Cluster)
@@ -82,7 +83,7 @@ func (m *many) drive(t *testing.T, i int) context.Context {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(s.Context(context.Background()), time.Minute)
+	ctx, cancel := context.WithTimeout(s.Context(context.Background()), m.patience)
 	t.Cleanup(func() {
 		cancel()
 		if err := s.Shutdown(context.Background()); err != nil {

@@ -91,7 +91,7 @@ func New(cfg Config) *Member {
 		cfg.Node.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Member{cfg: cfg, id: cfg.ID, addresses: map[id.Node]string{}, poke: make(chan struct{}, 1), ended: make(chan struct{})}
-	p := peer.Config{Self: m.id, TLS: cfg.Credentials.TLS(), Identify: identity.Identify, Address: m.where, Receive: m.receive,
+	p := peer.Config{Self: m.id, From: from(cfg.Listen), TLS: cfg.Credentials.TLS(), Identify: identity.Identify, Address: m.where, Receive: m.receive,
 		Serve: m.serve, Event: m.linked}
 	p.Others = map[string]func(net.Conn){remote.Protocol: func(c net.Conn) { m.drivers.Handle(c) }}
 	if cfg.Desk != nil {
@@ -99,6 +99,17 @@ func New(cfg Config) *Member {
 	}
 	m.peers = peer.New(p)
 	return m
+}
+
+// from is where a node's connections come from that listens at one of this
+// machine's own addresses, of which it has many: the same one, so that nodes which
+// share the machine can be told apart.
+func from(listen string) net.Addr {
+	host, _, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.To4() != nil && ip.IsLoopback() {
+		return &net.TCPAddr{IP: ip}
+	}
+	return nil
 }
 
 // Start makes the node and brings it into its cluster.

@@ -18,7 +18,8 @@ type Way struct {
 	wg      sync.WaitGroup
 	mu      sync.Mutex
 	open    map[net.Conn]bool
-	shut    bool // new connections are refused
+	shut    bool                     // new connections are refused
+	held    map[string]chan struct{} // by the host that connections come from: closed when they go on
 
 	limit    atomic.Int64
 	accepted atomic.Int64
@@ -31,11 +32,12 @@ func NewWay(t *testing.T, to string) *Way {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Way{Address: l.Addr().String(), to: to, l: l, open: map[net.Conn]bool{}}
+	w := &Way{Address: l.Addr().String(), to: to, l: l, open: map[net.Conn]bool{}, held: map[string]chan struct{}{}}
 	w.wg.Go(w.serve)
 	t.Cleanup(func() {
 		_ = w.l.Close()
 		w.Cut(true)
+		w.goOn()
 		w.wg.Wait()
 	})
 	return w
@@ -61,6 +63,33 @@ func (w *Way) Cut(shut bool) {
 	clear(w.open)
 }
 
+// Hold lets nothing through of connections from a host, in either direction, and
+// says so to nobody, until the function that it returns is called.
+func (w *Way) Hold(host string) (goOn func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := make(chan struct{})
+	w.held[host] = c
+	return sync.OnceFunc(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.held[host] == c {
+			delete(w.held, host)
+			close(c)
+		}
+	})
+}
+
+// goOn ends all holds.
+func (w *Way) goOn() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for host, c := range w.held {
+		close(c)
+		delete(w.held, host)
+	}
+}
+
 func (w *Way) serve() {
 	for {
 		from, err := w.l.Accept()
@@ -76,20 +105,39 @@ func (w *Way) serve() {
 			}
 			continue
 		}
+		host, _, _ := net.SplitHostPort(from.RemoteAddr().String())
 		for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
-			w.wg.Go(func() { w.carry(pair[0], pair[1]) })
+			w.wg.Go(func() { w.carry(host, pair[0], pair[1]) })
 		}
 	}
 }
 
-func (w *Way) carry(from, to net.Conn) {
+func (w *Way) carry(host string, from, to net.Conn) {
 	if limit := w.limit.Load(); limit > 0 {
 		_, _ = io.CopyN(to, from, limit)
 		_, _ = from.Close(), to.Close()
 		return
 	}
-	_, _ = io.Copy(to, from)
+	_, _ = io.Copy(to, &held{w, host, from})
 	_ = to.(*net.TCPConn).CloseWrite()
+}
+
+// held is a connection of which what was read waits while its host is held.
+type held struct {
+	w    *Way
+	host string
+	net.Conn
+}
+
+func (h *held) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	h.w.mu.Lock()
+	hold := h.w.held[h.host]
+	h.w.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
+	return n, err
 }
 
 // add reports whether the way is open.

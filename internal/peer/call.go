@@ -173,8 +173,8 @@ func (p *Peers) callerTLS(to id.Node, protocol string) *tls.Config {
 }
 
 // dialTCP connects and has the kernel watch the connection.
-func dialTCP(ctx context.Context, address string) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: keepAlive, Control: func(_, _ string, c syscall.RawConn) error { return watch(c) }}
+func (p *Peers) dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: p.cfg.From, KeepAliveConfig: keepAlive, Control: func(_, _ string, c syscall.RawConn) error { return watch(c) }}
 	return d.DialContext(ctx, "tcp", address)
 }
 

@@ -65,6 +65,10 @@ type Config struct {
 	// in which one that is dead has been declared so.
 	PullAfter time.Duration
 
+	// From is the address that connections to others come from; nil leaves that
+	// to the kernel.
+	From net.Addr
+
 	dial func(ctx context.Context, address string) (net.Conn, error) // nil: TCP
 }
 
@@ -96,13 +100,13 @@ func New(cfg Config) *Peers {
 	if cfg.PullAfter == 0 {
 		cfg.PullAfter = 15 * time.Second
 	}
-	if cfg.dial == nil {
-		cfg.dial = dialTCP
-	}
 	if cfg.Event == nil {
 		cfg.Event = func(Event) {}
 	}
 	p := &Peers{cfg: cfg, links: map[id.Node]*link{}, dead: map[id.Node]bool{}}
+	if cfg.dial == nil {
+		p.cfg.dial = p.dialTCP
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.grpc = p.newGRPC()
 	p.http = p.newHTTP()

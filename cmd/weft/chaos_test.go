@@ -27,6 +27,9 @@ var (
 // partSize is that of a part of chaos's sums, in bytes: it stays where it was made.
 const partSize = 200_000
 
+// stallTime is how long chaos stalls a node: not so long that it is declared dead.
+const stallTime = time.Second
+
 var (
 	part = weft.Task1("weft_test.part", func(_ context.Context, n int) ([]byte, error) {
 		return bytes.Repeat([]byte{byte(n)}, partSize), nil
@@ -133,8 +136,9 @@ func (c *chaos) trouble(t *testing.T) {
 	case 2:
 		t.Log("stall node", n.Node)
 		_ = syscall.Kill(n.PID, syscall.SIGSTOP)
-		c.until(t, "an answer of the head", 0, func([]state.Node) bool { return true })
+		<-time.After(stallTime)
 		_ = syscall.Kill(n.PID, syscall.SIGCONT)
+		c.until(t, "four nodes", 0, four) // it is heard before it can be stalled again
 	case 3:
 		t.Log("kill the workers of node", n.Node)
 		for _, pid := range childrenOf(n.PID) {

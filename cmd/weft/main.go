@@ -9,6 +9,7 @@
 //	weft timeline         the same, for ui.perfetto.dev
 //	weft stop             end a node
 //	weft drain NODE       have a node leave its cluster, and lose nothing
+//	weft up FILE          start a cluster on machines that ssh reaches; weft down ends it
 //
 // Exit status: 0 success; 1 failure; 2 wrong usage; 3 no node answers; 4 no
 // such thing.

@@ -103,7 +103,7 @@ func (p *program) rootCommand() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.address, "address", "",
 		"the node's directory, socket or http:// `address` (default $WEFT_ADDRESS, or where weft start puts it)")
 	root.PersistentFlags().StringVar(&p.format, "format", "text", "text, or json: one object a line")
-	root.AddCommand(p.startCommand(), p.runCommand(), p.stopCommand(), p.drainCommand(), p.tokenCommand(), p.statusCommand(), p.listCommand(), p.whyCommand(), p.replayCommand(),
+	root.AddCommand(p.startCommand(), p.runCommand(), p.stopCommand(), p.drainCommand(), p.upCommand(), p.downCommand(), p.tokenCommand(), p.statusCommand(), p.listCommand(), p.whyCommand(), p.replayCommand(),
 		p.eventsCommand(), p.timelineCommand(), p.versionCommand(), p.proxyCommand())
 	return root
 }

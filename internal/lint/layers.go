@@ -48,6 +48,8 @@ const Layers = `
 	peer, head, node, identity, remote < cluster
 	event, state, control < cluster
 
+	launch < cmd/weft
+
 	# programs
 	node, remote < weft < wefttest
 	leak < wefttest

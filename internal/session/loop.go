@@ -118,7 +118,9 @@ func (lp *loop) wait() {
 	if lp.poll() || lp.patience.Look(lp.look) {
 		return
 	}
-	_ = lp.parking.Wait() // an error is a deadline: tend sees to it
+	if !lp.patience.Doze(lp.epoll) {
+		_ = lp.parking.Wait() // an error is a deadline: tend sees to it
+	}
 	lp.poll()
 	lp.turn = time.Now()
 	lp.patience.Slept(lp.turn.Sub(start))

@@ -8,16 +8,18 @@ import (
 )
 
 // PollFor is how long it can pay to look for the next message before sleeping:
-// about what two sleeps and wake-ups cost.
-const PollFor = 50 * time.Microsecond
+// about what two sleeps and wake-ups cost, and what a Python worker takes to
+// read, run and answer a call that does nothing.
+const PollFor = 120 * time.Microsecond
 
 // Patience decides whether to look again and again for the next message or to
 // sleep until it comes. It looks while messages keep coming soon; one that
 // does not takes back what four gave, so that looking in vain stays a small
-// part of the time. Between looks the processor is offered to other processes,
-// though not to other goroutines of this one, which find out only when one of
-// theirs is free: who has just made one runnable calls runtime.Gosched first.
-// With GOMAXPROCS 1 there is no looking.
+// part of the time. Between looks the processor is offered to other processes;
+// one that makes long use of it ends the looking for a while. It is not offered
+// to other goroutines of this one, which find out only when one of theirs is
+// free: who has just made one runnable calls runtime.Gosched first. With
+// GOMAXPROCS 1 there is no looking.
 //
 // A message that crosses processes whose threads sleep costs a wake-up at each,
 // some 5 µs on the same core and 20 on another of a virtual machine; a call
@@ -43,16 +45,23 @@ func (p *Patience) Look(ready func() bool) bool {
 	if p.Limit <= 0 || p.credit <= 0 || runtime.GOMAXPROCS(0) == 1 {
 		return false
 	}
-	for start := time.Now(); ; {
+	start := time.Now()
+	for now := start; ; {
 		if ready() {
 			p.credit = min(p.credit+1, patienceFull)
 			return true
 		}
-		if time.Since(start) > p.Limit {
+		if now.Sub(start) > p.Limit {
 			p.credit -= patienceMiss
 			return false
 		}
 		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		after := time.Now()
+		if after.Sub(now) > p.Limit { // somebody had use for the processor
+			p.credit = -patienceFull
+			return ready()
+		}
+		now = after
 	}
 }
 

@@ -5,7 +5,8 @@ protobuf message.
 
 Waiting. The call lane is read by whoever waits: the first to wait leads, reads frames and hands out what they bring; others
 wait until it has theirs, and then one of them leads. When nobody waits but somebody is to be called back (``await``,
-``.future()``), the side thread leads. It also reads the side lane, writes what was left to be written, and reports dropped
+``.future()``), the side thread leads; in the worker of an asynchronous actor its event loop does (``reader``), and the side thread
+only if user code holds that up. It also reads the side lane, writes what was left to be written, and reports dropped
 references. The first submit after a wait goes at once, and those that follow go in company.
 
 Ctrl-C. A signal's handler may raise between any two instructions of the main thread. Bytes are taken from the socket in one
@@ -41,6 +42,7 @@ _RECV = (64 << 10,)  # less than malloc asks the kernel for each time
 _FLUSH_AT = 64 << 10  # bytes that are not kept waiting for company
 _LINGER = 0.001  # seconds that the side thread lets frames wait for company
 _LINGER_DROPPED = 0.01  # and what was dropped
+_HELD_UP = 20.0  # milliseconds after which it reads instead of a loop that does not
 
 _VALUE, _EXECUTE, _READY = pb.KIND_VALUE, pb.KIND_EXECUTE, pb.KIND_READY
 
@@ -167,6 +169,7 @@ class Session:
         self.on_log: Callable[[Any], None] = lambda m: None
         self._lock = threading.RLock()
         self._lead = threading.Lock()
+        self.reader: Optional[Callable[[], None]] = None  # tells what leads while nobody waits that it may
         self._changed = threading.Condition()
         self._followers = 0
         self._callbacks = 0
@@ -334,7 +337,9 @@ class Session:
         if self._followers:
             with self._changed:
                 self._changed.notify_all()
-        elif self._callbacks:
+        if self.reader is not None:  # those who wait may all have what they want
+            self.reader()
+        elif self._callbacks and not self._followers:
             self.poke()
 
     def _lead_until(self, done: Callable[[], bool], left: Optional[float]) -> None:
@@ -756,11 +761,11 @@ class Session:
         poll.register(self._woken, select.POLLIN)
         try:
             while self.error is None:
-                leads = self._callbacks > 0 and not self._followers and self._lead.acquire(blocking=False)
+                leads = self._callbacks > 0 and not self._followers and self.reader is None and self._lead.acquire(blocking=False)
                 try:
                     if leads:
                         poll.register(call, select.POLLIN)
-                    ready = {fd for fd, _ in poll.poll(self._until_tidy())}
+                    ready = {fd for fd, _ in poll.poll(self._patience())}
                     if leads:
                         poll.unregister(call)
                         if call in ready:
@@ -768,6 +773,8 @@ class Session:
                 finally:
                     if leads:
                         self._give_up_lead()
+                if not ready and self._callbacks:
+                    self._read_ready()
                 if side in ready and not self._read_side():
                     break
                 if self._woken in ready:
@@ -794,6 +801,13 @@ class Session:
             self._poked = False
             if self.error is None:
                 self.flush()
+
+    def _patience(self) -> Optional[float]:
+        """Milliseconds that the side thread may sleep for; None is for ever."""
+        tidy = self._until_tidy()
+        if self.reader is None or not self._callbacks:
+            return tidy
+        return _HELD_UP if tidy is None else min(tidy, _HELD_UP)
 
     def _until_tidy(self) -> Optional[float]:
         """Milliseconds until what was dropped is reported; None if nothing was."""

@@ -1,8 +1,8 @@
 """A worker process: runs what its node sends. ``python -m weft._worker``, started by a node.
 
 The main thread reads the call lane and runs tasks, and the methods of a serial actor, one after the other. Methods of an
-actor that allows several at a time run on threads, or, if the class is asynchronous, on the event loop of a thread. The side
-thread cancels, takes back what has not begun, and ends the process.
+actor that allows several at a time run on threads. If the class is asynchronous they run on the event loop of a thread, which
+then reads the call lane itself. The side thread cancels, takes back what has not begun, and ends the process.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import select
 import signal
 import socket
 import sys
@@ -97,8 +98,7 @@ class Actor:
         self.instance: Any = None
         described = job.template.actor
         self.loop: Optional[asyncio.AbstractEventLoop] = None
-        self.arrived: deque[tuple[Job, str]] = deque()  # calls that the loop has not begun
-        self.woken = False  # it will look at them
+        self.woken = False  # the loop will look at what has come
         self.flushes = False  # it will write answers
         self.limits: dict[str, Any] = {}
         self.pools: dict[str, ThreadPoolExecutor] = {}
@@ -120,6 +120,59 @@ class Actor:
         if name and name not in table:
             raise ValueError(f"{self.cls.__name__} has no concurrency group {name!r}; there are {sorted(k for k in table if k)}")
         return name
+
+
+class _Looped:
+    """Reads the call lane on an actor's event loop, unless another thread does because it waits for something."""
+
+    def __init__(self, worker: Worker, actor: Actor) -> None:
+        self._worker = worker
+        self._actor = actor
+        self._loop: asyncio.AbstractEventLoop = actor.loop  # type: ignore[assignment]
+        self._lane = worker.session.call.sock.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._lane, select.POLLIN)
+        self._on = False  # the loop looks whether there is something to read
+        self._reading = False
+
+    def wake(self) -> None:
+        """Has the loop read again. Another thread has given up the lead."""
+        if not self._on:
+            self._loop.call_soon_threadsafe(self._listen)
+
+    def arrived(self) -> None:
+        """Has the loop begin a call, which whoever leads has read."""
+        if not self._reading and not self._actor.woken:
+            self._actor.woken = True
+            self._loop.call_soon_threadsafe(self._worker.begin_arrived, self._actor)
+
+    def _listen(self) -> None:
+        if not self._on and self._worker.session.error is None:
+            self._on = True
+            self._loop.add_reader(self._lane, self._read)
+
+    def _read(self) -> None:
+        session = self._worker.session
+        if not session._lead.acquire(blocking=False):
+            self._ignore()
+            if not session._lead.locked():  # given up before anybody could see that nothing listens
+                self._listen()
+            return
+        self._reading = True
+        try:
+            if self._poll.poll(0):  # another thread may have been quicker
+                session._read()
+        finally:
+            self._reading = False
+            session._give_up_lead()
+        if session.error is not None:
+            self._ignore()
+            return
+        self._worker.begin_arrived(self._actor)
+
+    def _ignore(self) -> None:
+        self._loop.remove_reader(self._lane)
+        self._on = False
 
 
 class _Ended(ex.ActorDiedError):
@@ -147,6 +200,7 @@ class Worker:
         self.leaving = False
         self.place = ""
         self.broken: Optional[ex.RuntimeEnvSetupError] = None  # why its environment cannot be used
+        self.looped: Optional[_Looped] = None
         self.title = Title()
         self.titled: Any = None  # the description that title is of
 
@@ -167,7 +221,19 @@ class Worker:
                 break  # another process may have more luck
             if job is not None:
                 self._dispatch(job)
+            if self.actor is not None and self.actor.loop is not None:
+                self._stand_by(self.actor)
         session.flush()
+
+    def _stand_by(self, actor: Actor) -> None:
+        """Leaves everything to the actor's loop, until the session is over."""
+        session = self.session
+        self.looped = _Looped(self, actor)
+        session.reader = self.looped.wake
+        self.looped.wake()
+        with session._changed:
+            session._changed.wait_for(lambda: session.error is not None)
+        session.check()
 
     def _next(self) -> Optional[Job]:
         with shield, self.lock:
@@ -185,10 +251,12 @@ class Worker:
         self.jobs.append(job)
         if self.interrupted.pop(job.task, 0) == job.attempt:  # looked up after the append: see _interrupt
             job.cancelled = True
+        if self.looped is not None:
+            self.looped.arrived()
 
     def _dispatch(self, job: Job) -> None:
         actor = self.actor
-        if job.template.kind != METHOD or actor is None or (actor.loop is None and not actor.pools):
+        if job.template.kind != METHOD or actor is None or not actor.pools:
             self._run(job)
             return
         try:
@@ -196,20 +264,18 @@ class Worker:
         except ValueError as error:
             self._answer(job, error=error)
             return
-        if actor.loop is not None:
-            actor.arrived.append((job, group))
-            if not actor.woken:
-                actor.woken = True
-                actor.loop.call_soon_threadsafe(self._begin_arrived, actor)
-        else:
-            actor.pools[group].submit(self._run, job)
+        actor.pools[group].submit(self._run, job)
 
-    def _begin_arrived(self, actor: Actor) -> None:
-        """Begins, on the loop, what has come: one wake-up for all of it."""
+    def begin_arrived(self, actor: Actor) -> None:
+        """Begins, on the loop, what has come."""
         actor.woken = False
-        while actor.arrived:
-            job, group = actor.arrived.popleft()
-            job.future = actor.loop.create_task(self._run_async(job, actor, group))  # type: ignore[union-attr]
+        while (job := self._next()) is not None:
+            try:
+                group = self._group_of(job, actor)
+            except ValueError as error:
+                self._answer(job, error=error)
+            else:
+                job.future = actor.loop.create_task(self._run_async(job, actor, group))  # type: ignore[union-attr]
 
     def _group_of(self, job: Job, actor: Actor) -> str:
         table = actor.limits or actor.pools
@@ -387,16 +453,20 @@ class Worker:
         session = self.session
         session.call.queue(_RESULT, body)
         if job.future is not None:
-            self._flush_soon()
+            self._flush_soon(alone=not self.running)
         elif last:
             session.flush()
         elif not session._poked:
             session.poke()
 
-    def _flush_soon(self) -> None:
-        """Writes, when the loop has gone round, the answers of all calls that have ended by then."""
+    def _flush_soon(self, alone: bool) -> None:
+        """Writes, when the loop has gone round, the answers of all calls that have ended by then. One that was alone goes at once."""
         actor = self.actor
-        if actor is not None and actor.loop is not None and not actor.flushes:
+        if actor is None or actor.loop is None or actor.flushes:
+            return
+        if alone:
+            self._flush_answers(actor)
+        else:
             actor.flushes = True
             actor.loop.call_soon(self._flush_answers, actor)
 

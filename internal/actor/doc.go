@@ -29,6 +29,9 @@
 // Again at once, with ArgsReady unset if an argument has to be rebuilt first,
 // so that nothing overtakes the retry.
 //
+// A detached actor outlives the node that keeps its record: another node adopts
+// it, as it lives or as its next incarnation (Orphaned, Kept, Adopt).
+//
 // An actor without handles ends when its submitted calls are answered, unless
 // it is detached. The record of an actor may be another node's: then that node
 // tells its state (Told), and this machine keeps only the calls of its own

@@ -59,6 +59,8 @@ const (
 	CancelCall                       // Task: if unsent it leaves the queue
 	Told                             // Actor, From, Spec (the first time), State, Incarnation, Node, Worker, Cause: From keeps its record and says so
 	NodeDead                         // Node, Cause (NodeDied, also if none, or NodeLeft): its handles go, its actors are lost
+	Kept                             // Actor, From: who keeps the record that Orphaned was about; zero: nobody, it is dead
+	Adopt                            // Actor, Spec (KindCreate), Job, Incarnation, Node, Worker, Cause: this node keeps the record now; with Node that incarnation lives there, else it is the next one
 	Tick                             // nothing but the time
 )
 
@@ -100,6 +102,7 @@ const (
 	Refuse                          // Task, N: its caller has N calls outstanding, as many as the actor's MaxPending allows
 	Tell                            // To, Actor, State, Incarnation, Node, Worker, Cause: To holds handles; it gets this as Told
 	Release                         // Actor: an actor of another node's record has no handle and no call here any more
+	Orphaned                        // Actor: the node is gone that kept the record of this detached actor: somebody else will, or it is dead (Kept)
 )
 
 // Effect is something the shell must do.

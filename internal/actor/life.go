@@ -275,6 +275,8 @@ func (m *Machine) nodeDead(ev *Event, fx []Effect) []Effect {
 		next := r.next
 		switch {
 		case r.state == Dead:
+		case r.remote && r.spec.Actor.Detached && (r.from == ev.Node || r.from.IsZero()):
+			fx = m.orphaned(r, ev.Node, cause, fx)
 		case r.remote && r.from == ev.Node:
 			fx = m.told(&Event{Actor: r.actor, State: Dead, Incarnation: r.incarnation, Cause: cause}, fx)
 		case !r.remote && r.node == ev.Node:

@@ -127,6 +127,10 @@ func (m *Machine) life(ev *Event, fx []Effect) []Effect {
 		return m.jobEnd(ev, fx)
 	case NodeDead:
 		return m.nodeDead(ev, fx)
+	case Adopt:
+		return m.adopt(ev, fx)
+	case Kept:
+		return m.kept(ev, fx)
 	}
 	r := m.actors[ev.Actor]
 	if r == nil || r.remote {

@@ -170,13 +170,13 @@ func (c Cause) String() string {
 func (k EventKind) String() string {
 	return pick([]string{
 		"?", "create", "lookup", "placed", "started", "init-error", "lost", "cannot-place", "kill", "exit", "handle",
-		"session-end", "job-end", "call", "args-ready", "finished", "cancel", "told", "node-dead", "tick",
+		"session-end", "job-end", "call", "args-ready", "finished", "cancel", "told", "node-dead", "kept", "adopt", "tick",
 	}, int(k))
 }
 
 func (k EffectKind) String() string {
 	return pick([]string{
-		"?", "begin", "deliver", "fail-call", "stop", "changed", "name-taken", "forget", "found", "refuse", "tell", "release",
+		"?", "begin", "deliver", "fail-call", "stop", "changed", "name-taken", "forget", "found", "refuse", "tell", "release", "orphaned",
 	}, int(k))
 }
 

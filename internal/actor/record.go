@@ -17,7 +17,7 @@ type record struct {
 	state       State
 	cause       Cause
 	remote      bool    // the record is another node's; only the calls are here
-	from        id.Node // that node
+	from        id.Node // that node; zero while orphaned: it is gone, and its heir not known
 	loose       bool    // in Machine.loose
 	named       bool    // holds its name
 

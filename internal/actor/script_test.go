@@ -117,7 +117,7 @@ func (s *script) event(t *testing.T, d *datadriven.TestData) *Event {
 			d.Fatalf(t, "unknown argument %q", arg.Key)
 		}
 	}
-	if ev.Kind == Create || ev.Kind == Told {
+	if ev.Kind == Create || ev.Kind == Told || ev.Kind == Adopt {
 		ev.Spec = actorSpec(a)
 	}
 	return ev

@@ -35,11 +35,15 @@ func (m *Machine) nameActor(ev *Event, fx []Effect) []Effect {
 		return m.after(fx, Effect{Kind: Named, Node: a.Owner, Actor: a.Actor})
 	}
 	if held := m.names[nameOf(a)]; held != nil && a.Name != "" {
+		if m.members.byID[held.Owner] == nil {
+			m.asked = append(m.asked, *ev)
+			return fx
+		}
 		kind := NameTaken
 		if ev.Get {
 			kind = Found
 		}
-		return m.after(fx, Effect{Kind: kind, Node: a.Owner, Actor: a.Actor, Record: copyOf(held)})
+		return m.after(fx, Effect{Kind: kind, Node: a.Owner, Actor: a.Actor, Record: where(held)})
 	}
 	if len(m.actors) >= m.o.MaxActors {
 		return append(fx, Effect{Kind: Refused, Node: a.Owner, Actor: a.Actor, Why: "too many named or detached actors: end some"})
@@ -60,6 +64,9 @@ func (m *Machine) actorAt(ev *Event, fx []Effect) []Effect {
 		return fx
 	}
 	a.State, a.Incarnation, a.Host = ev.Actor.State, ev.Actor.Incarnation, ev.Actor.Host
+	if ev.Actor.Data != nil {
+		a.Data = ev.Actor.Data
+	}
 	return m.write(Effect{Op: PutActor, Actor: a.Actor}, fx)
 }
 
@@ -71,26 +78,49 @@ func (m *Machine) actorGone(ev *Event, fx []Effect) []Effect {
 	return fx
 }
 
-// findActor answers when the answer cannot be lost any more.
+// findActor answers when the answer cannot be lost any more, and of one that
+// nobody owns when somebody does.
 func (m *Machine) findActor(ev *Event, fx []Effect) []Effect {
-	answer := Effect{Kind: Found, Node: ev.Node, Request: ev.Request}
-	if a := m.names[actorName{ev.Namespace, ev.Name}]; a != nil {
-		answer.Record = copyOf(a)
+	a := m.names[actorName{ev.Namespace, ev.Name}]
+	if ev.Actor != nil {
+		a = m.actors[ev.Actor.Actor]
 	}
-	return m.after(fx, answer)
+	if a != nil && m.members.byID[a.Owner] == nil {
+		m.asked = append(m.asked, *ev)
+		return fx
+	}
+	return m.after(fx, Effect{Kind: Found, Node: ev.Node, Request: ev.Request, Record: where(a)})
 }
 
-// orphaned handles the death of an actor's owner: a detached one gets another,
-// any other ends with its own.
-func (m *Machine) orphaned(a *ActorRecord, fx []Effect) []Effect {
+// where is what those who ask for an actor are told of it, nil of none.
+func where(a *ActorRecord) *ActorRecord {
+	if a == nil {
+		return nil
+	}
+	r := *a
+	r.Data = nil
+	return &r
+}
+
+// orphaned handles the end of an actor's owner: a detached one gets another, any
+// other ends with its own.
+func (m *Machine) orphaned(a *ActorRecord, end NodeState, fx []Effect) []Effect {
 	if !a.Detached {
 		return m.drop(a, fx)
 	}
-	m.orphans = append(m.orphans, a)
+	m.orphans = append(m.orphans, orphan{a, end})
 	return fx
 }
 
-// adopt finds owners for the orphans.
+// orphan is a detached actor whose owner is no member any more: it is Dead, or
+// Gone.
+type orphan struct {
+	*ActorRecord
+	end NodeState
+}
+
+// adopt finds owners for the orphans: the node where one lives, which then goes
+// on as it is, or else the one with the most room, for its next incarnation.
 func (m *Machine) adopt(fx []Effect) []Effect {
 	if m.phase != leading || len(m.orphans) == 0 {
 		return fx
@@ -99,28 +129,44 @@ func (m *Machine) adopt(fx []Effect) []Effect {
 	if heir == nil {
 		return fx
 	}
-	for _, a := range m.orphans {
+	for _, o := range m.orphans {
+		a := o.ActorRecord
 		if m.actors[a.Actor] != a {
 			continue
 		}
-		a.Owner, a.Host = heir.id(), id.Node{}
-		a.Incarnation++
-		fx = m.write(Effect{Op: PutActor, Actor: a.Actor}, fx, adoption(a))
+		if host := m.members.byID[a.Host]; host != nil && !host.draining {
+			a.Owner = a.Host
+		} else {
+			a.Owner, a.Host = heir.id(), id.Node{}
+			a.Incarnation++
+		}
+		told := adoption(a)
+		told.State = o.end
+		fx = m.write(Effect{Op: PutActor, Actor: a.Actor}, fx, told)
 	}
 	m.orphans = nil
+	asked := m.asked
+	m.asked = nil
+	for i := range asked {
+		if asked[i].Kind == NameActor {
+			fx = m.nameActor(&asked[i], fx)
+		} else {
+			fx = m.findActor(&asked[i], fx)
+		}
+	}
 	return fx
 }
 
 // adoption tells an actor's owner that it is.
 func adoption(a *ActorRecord) Effect {
-	return Effect{Kind: Adopt, Node: a.Owner, Actor: a.Actor, Record: copyOf(a)}
+	return Effect{Kind: Adopt, Node: a.Owner, Actor: a.Actor, Record: copyOf(a), State: Dead}
 }
 
 // adoptAgain repeats the adoptions that a coordinator before may not have told
-// of, for one owner or all: those whose actor has not begun anywhere.
+// of, for one owner or all. Who has heard of them knows.
 func (m *Machine) adoptAgain(owner id.Node, fx []Effect) []Effect {
 	for _, a := range m.actorsIf(func(a *ActorRecord) bool {
-		return a.Detached && a.Host.IsZero() && (owner.IsZero() || a.Owner == owner)
+		return a.Detached && a.Actor.Owner() != a.Owner && (owner.IsZero() || a.Owner == owner)
 	}) {
 		if n := m.members.byID[a.Owner]; n != nil && n.reported {
 			fx = m.after(fx, adoption(a))

@@ -75,7 +75,7 @@ func (m *Machine) checkNames() error {
 		if a.Name != "" && m.names[nameOf(a)] != a {
 			return fmt.Errorf("actor %s has a name that is another's", a.Actor)
 		}
-		if m.phase == leading && m.members.byID[a.Owner] == nil && !slices.Contains(m.orphans, a) {
+		if m.phase == leading && m.members.byID[a.Owner] == nil && !slices.ContainsFunc(m.orphans, func(o orphan) bool { return o.ActorRecord == a }) {
 			return fmt.Errorf("actor %s is owned by nobody", a.Actor)
 		}
 	}

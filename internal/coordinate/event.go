@@ -92,7 +92,7 @@ const (
 	NameActor // Actor (a record with its Owner), Get: the existing one will do
 	ActorAt   // Actor: its owner says how it is
 	ActorGone // Actor.Actor: dead
-	FindActor // Node, Request, Namespace, Name
+	FindActor // Node, Request, and Namespace, Name or, who keeps it, Actor.Actor
 	JobBegan  // Job, Node
 	JobEnded  // Job
 
@@ -156,7 +156,7 @@ const (
 	Named     // Node, Actor: the record is written
 	NameTaken // Node, Actor, Record: the name is that actor's
 	Found     // Node, Request or Actor, Record: the actor so called; nil: there is none
-	Adopt     // Node, Actor, Record: it owns the actor from now on, and starts that incarnation if it has not yet
+	Adopt     // Node, Actor, Record, State: it owns the actor from now on, whose owner was Dead or Gone: the one that lives there if it is the record's Host, else that incarnation, which it starts
 	EndActor  // Node, Actor: its owner must end it: it has no record any more
 	EndJob    // Job: tell every member: what is its has ended
 

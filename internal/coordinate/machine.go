@@ -83,7 +83,8 @@ type Machine struct {
 	groups  map[id.Group]*group
 	waiting []*group         // have no place, in the order in which they try
 	toTry   int              // of them, since something may fit now that did not
-	orphans []*ActorRecord   // detached, and nobody owns them yet
+	orphans []orphan         // detached, and nobody owns them yet
+	asked   []Event          // FindActor and NameActor of those, not answered
 	views   []place.NodeView // scratch
 
 	pending [][]Effect // what waits for each unwritten record
@@ -114,7 +115,7 @@ func (m *Machine) reset() {
 	m.actors = map[id.Actor]*ActorRecord{}
 	m.names = map[actorName]*ActorRecord{}
 	m.groups = map[id.Group]*group{}
-	m.waiting, m.toTry, m.orphans, m.pending = nil, 0, nil, nil
+	m.waiting, m.toTry, m.orphans, m.asked, m.pending = nil, 0, nil, nil, nil
 }
 
 // Step handles ev at now and appends what the shell must do to fx.
@@ -243,7 +244,7 @@ func (m *Machine) reconcile(now time.Duration, fx []Effect) []Effect {
 	}
 	m.phase = leading
 	for _, a := range m.ownerless() {
-		fx = m.orphaned(a, fx)
+		fx = m.orphaned(a, Dead, fx)
 	}
 	for _, j := range m.driverless() {
 		fx = m.endJob(j, fx)

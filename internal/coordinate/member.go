@@ -220,7 +220,7 @@ func (m *Machine) die(n *member, fx []Effect) []Effect {
 	m.stats.Deaths++
 	fx = m.write(Effect{Op: DropNode, Node: n.id()}, fx, Effect{Kind: Announce, Node: n.id(), State: Dead})
 	for _, a := range m.ownedBy(n.id()) {
-		fx = m.orphaned(a, fx)
+		fx = m.orphaned(a, Dead, fx)
 	}
 	for _, j := range m.jobsOf(n.id()) {
 		fx = m.endJob(j, fx)
@@ -237,12 +237,7 @@ func (m *Machine) leave(n *member, heir id.Node, fx []Effect) []Effect {
 		fx = m.write(Effect{Op: PutHeir, Node: n.id(), Heir: heir}, fx)
 	}
 	for _, a := range m.ownedBy(n.id()) {
-		if m.members.byID[heir] == nil {
-			fx = m.orphaned(a, fx)
-			continue
-		}
-		a.Owner = heir
-		fx = m.write(Effect{Op: PutActor, Actor: a.Actor}, fx)
+		fx = m.orphaned(a, Gone, fx)
 	}
 	fx = m.write(Effect{Op: DropNode, Node: n.id()}, fx, Effect{Kind: Announce, Node: n.id(), State: Gone, Heir: heir})
 	for _, j := range m.jobsOf(n.id()) {

@@ -72,7 +72,10 @@ func (n *Node) actorEffect(e *actor.Effect) {
 			n.tellOf(p, e, 0)
 		}
 	case actor.Release:
-		n.releaseActor(n.peers[e.Actor.Owner()], e.Actor, 1)
+		n.releaseActor(n.peers[n.keeperOf(e.Actor)], e.Actor, 1)
+		delete(n.keepers, e.Actor)
+	case actor.Orphaned:
+		n.seekKeeper(e.Actor)
 	case actor.Forget:
 		delete(n.deaths, e.Actor)
 	}
@@ -287,7 +290,7 @@ func (n *Node) answeredAgain(t *task, o *outcome, ev *own.Event) {
 // failCall ends a call that its actor did not answer.
 func (n *Node) failCall(e *actor.Effect) {
 	t := n.task(e.Task)
-	if t == nil {
+	if t == nil || e.MaybeRan && t.incarnation != e.Incarnation {
 		return
 	}
 	info, known := n.actors.Get(t.actor)
@@ -383,6 +386,7 @@ func (n *Node) actorChanged(e *actor.Effect) {
 	n.actorMetadata(e)
 	if e.State == actor.Alive {
 		delete(n.deaths, e.Actor) // of the incarnation before
+		n.keepElsewhere(e.Actor)
 	}
 	if e.State != actor.Dead {
 		return
@@ -399,6 +403,10 @@ func (n *Node) actorChanged(e *actor.Effect) {
 	t.out = &outcome{err: err}
 	n.failed(t, own.ActorDead)
 	n.stepOwn(&own.Event{Kind: own.Retire, Task: t.id})
+	if e.Actor.Owner() != n.id {
+		delete(n.tasks, e.Actor) // own has never heard of it
+		n.hot = nil
+	}
 	if t.spec.Actor.Detached {
 		n.releaseJob(t.spec.Job)
 	}

@@ -140,8 +140,13 @@ func (n *Node) recordFromPB(p *peer, m *nodev1.Record) (own.Record, error) {
 
 // adopted is a task that another node had, and that has ended.
 func adopted(r *own.Record, args []*nodev1.Arg) (*task, error) {
-	t := &task{id: r.Task, attempt: r.Attempt, spec: r.Spec, enc: &encoded{inner: r.Inner}}
-	for _, m := range args {
+	all, err := argumentsFromPB(args)
+	return &task{id: r.Task, attempt: r.Attempt, spec: r.Spec, enc: &encoded{inner: r.Inner, args: all}}, err
+}
+
+// argumentsFromPB is the inverse of argumentToPB.
+func argumentsFromPB(ms []*nodev1.Arg) (args []arg, err error) {
+	for _, m := range ms {
 		a := arg{many: m.List}
 		for _, x := range m.Objects {
 			o, err := wire.ReadObject(x.Object)
@@ -162,9 +167,9 @@ func adopted(r *own.Record, args []*nodev1.Arg) (*task, error) {
 			}
 			a.val = v
 		}
-		t.enc.args = append(t.enc.args, a)
+		args = append(args, a)
 	}
-	return t, nil
+	return args, nil
 }
 
 func (n *Node) ownedFromPB(o id.Object, m *nodev1.OwnedObject) (own.ObjectRecord, error) {

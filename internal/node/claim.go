@@ -26,7 +26,7 @@ type find struct {
 // answer may come later: the name is the cluster's to give.
 func (n *Node) createNamed(t *task, s *session, then func(id.Actor, error)) {
 	a := t.spec.Actor
-	if _, taken := n.actors.Find(a.Namespace, a.Name); taken || a.Name == "" || n.cfg.Cluster == nil {
+	if _, taken := n.actors.Find(a.Namespace, a.Name); taken || a.Name == "" && !a.Detached || n.cfg.Cluster == nil {
 		then(n.createActor(t, s))
 		return
 	}
@@ -49,6 +49,7 @@ func (n *Node) claimAnswered(e *coordinate.Effect) {
 	case e.Kind == coordinate.Refused:
 		c.then(id.Actor{}, &wire.Error{Code: wire.Unschedulable, Op: a.Class, Message: e.Why})
 	case e.Kind == coordinate.Found:
+		n.noteKeeper(e.Record)
 		n.acquaint(c.s.id, e.Record.Actor, func() { c.then(e.Record.Actor, nil) })
 	case c.s.ended:
 		n.cfg.Cluster.Report(&coordinate.Event{Kind: coordinate.ActorGone, Actor: &coordinate.ActorRecord{Actor: e.Actor, Owner: n.id}})
@@ -97,6 +98,11 @@ func (n *Node) found(e *coordinate.Effect) {
 		n.claimAnswered(e)
 		return
 	}
+	if a, asked := n.seek.orphans[e.Request]; asked {
+		delete(n.seek.orphans, e.Request)
+		n.keptBy(a, e.Record)
+		return
+	}
 	f := n.seek.finds[e.Request]
 	if f == nil {
 		return
@@ -107,6 +113,7 @@ func (n *Node) found(e *coordinate.Effect) {
 		return
 	}
 	a := e.Record.Actor
+	n.noteKeeper(e.Record)
 	n.acquaint(f.session, a, func() {
 		info, ok := n.actors.Get(a)
 		if !ok || info.State == actor.Dead {
@@ -115,6 +122,13 @@ func (n *Node) found(e *coordinate.Effect) {
 		}
 		f.then(actorInfo(a, info.Spec), nil)
 	})
+}
+
+// noteKeeper remembers who keeps an actor that another node has adopted.
+func (n *Node) noteKeeper(rec *coordinate.ActorRecord) {
+	if a := rec.Actor; rec.Owner != a.Owner() && rec.Owner != n.id {
+		n.keepers[a] = rec.Owner
+	}
 }
 
 // acquaint gives a session a handle on an actor and calls then when the actor's
@@ -143,6 +157,9 @@ func (n *Node) reportActor(e *actor.Effect, info *actor.Info) {
 	a := info.Spec.Actor
 	rec := &coordinate.ActorRecord{Actor: e.Actor, Job: info.Job, Namespace: a.Namespace, Name: a.Name, Detached: a.Detached,
 		Owner: n.id, State: uint8(e.State), Incarnation: info.Incarnation, Host: info.Node}
+	if t := n.task(e.Actor); a.Detached && t != nil && e.State == actor.Pending {
+		rec.Data = n.will(t)
+	}
 	kind := coordinate.ActorAt
 	if e.State == actor.Dead {
 		kind = coordinate.ActorGone

@@ -29,12 +29,16 @@ type seekers struct {
 	finds   map[uint64]*find    // of actors by name, by request
 	last    uint64              // request
 	met     map[id.Actor][]func()
-	groups  map[id.Group]bool // of other nodes that were asked for
+	keepers map[id.Actor]bool      // of these: who keeps them now
+	orphans map[uint64]id.Actor    // the same, by request
+	early   map[id.Actor][]id.Node // whose handles came before the actor was adopted here
+	groups  map[id.Group]bool      // of other nodes that were asked for
 	prepare map[id.Group]*preparing
 }
 
 func newSeekers() seekers {
 	return seekers{claims: map[id.Actor]*claim{}, finds: map[uint64]*find{}, met: map[id.Actor][]func(){},
+		keepers: map[id.Actor]bool{}, orphans: map[uint64]id.Actor{}, early: map[id.Actor][]id.Node{},
 		groups: map[id.Group]bool{}, prepare: map[id.Group]*preparing{}}
 }
 
@@ -97,11 +101,12 @@ func (n *Node) Command(e *coordinate.Effect) error {
 		n.kill(e.Actor, true)
 	case coordinate.EndJob:
 		if j := n.jobs[e.Job]; j != nil && j.home != nil {
+			j.session.ended = true
 			n.dropJob(j)
 		}
 	case coordinate.Commit: // what is prepared may be used as soon as somebody knows of it
 	case coordinate.Adopt:
-		n.cfg.Cluster.Report(&coordinate.Event{Kind: coordinate.ActorGone, Actor: &coordinate.ActorRecord{Actor: e.Actor, Owner: n.id}})
+		n.adoptActor(e)
 	default:
 		return &wire.Error{Code: wire.Protocol, Op: "command of the coordinator", Message: fmt.Sprintf("an unknown kind %d", e.Kind)}
 	}

@@ -108,12 +108,12 @@ func (n *Node) jobBlob(ctx context.Context, j *job, hash []byte) ([]byte, error)
 	if data != nil {
 		return data, nil
 	}
-	if j.home == nil {
+	if !j.elsewhere() {
 		return nil, &wire.Error{Code: wire.NotFound, Op: "fetch", Message: fmt.Sprintf("the job has no blob %x", hash)}
 	}
 	data, err := n.pullBlob(ctx, j, hash)
 	if sum := sha256.Sum256(data); err == nil && !bytes.Equal(sum[:], hash) {
-		err = &wire.Error{Code: wire.Protocol, Op: "fetch", Node: j.home.id, Message: fmt.Sprintf("blob %x came with another hash", hash)}
+		err = &wire.Error{Code: wire.Protocol, Op: "fetch", Message: fmt.Sprintf("blob %x came with another hash", hash)}
 	}
 	return data, err
 }

@@ -208,6 +208,9 @@ func (n *Node) dropGuest(t *task) {
 	for _, o := range g.refs {
 		n.stepOwn(&own.Event{Kind: own.Drop, Object: o, N: 1})
 	}
+	if t.spec.Kind == spec.KindCreate {
+		n.releaseJob(t.spec.Job)
+	}
 }
 
 // dropGuestsOf stops what runs here for a node that has died.

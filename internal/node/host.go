@@ -16,6 +16,7 @@ import (
 // node, the keeper, has.
 type host struct {
 	actor       id.Actor
+	spec        *spec.Task
 	incarnation uint32
 	keeper      *peer
 	worker      id.Worker
@@ -56,7 +57,7 @@ func (n *Node) hostPlaced(t *task, w id.Worker) {
 	if old := n.hosts[t.id]; old != nil {
 		n.dropHost(old)
 	}
-	n.hosts[t.id] = &host{actor: t.id, incarnation: t.incarnation, keeper: g.owner, worker: w}
+	n.hosts[t.id] = &host{actor: t.id, spec: t.spec, incarnation: t.incarnation, keeper: g.owner, worker: w}
 	n.tellKeeper(g.owner, &actor.Event{Kind: actor.Placed, Actor: t.id, Incarnation: t.incarnation, Worker: w}, nil)
 }
 
@@ -113,6 +114,7 @@ func (n *Node) hostsCrashed(w id.Worker, crash *wire.Error) {
 func (n *Node) dropHost(h *host) {
 	delete(n.hosts, h.actor)
 	n.dropCalls(h.actor, h.incarnation)
+	n.releaseJob(h.spec.Job)
 }
 
 // dropCalls forgets the calls of other nodes for an incarnation that has ended.
@@ -127,7 +129,11 @@ func (n *Node) dropCalls(a id.Actor, incarnation uint32) {
 // dropHostsOf stops the actors whose record a node had that has died.
 func (n *Node) dropHostsOf(dead id.Node) {
 	for _, h := range n.hosts {
-		if h.keeper.id == dead {
+		switch {
+		case h.keeper.id != dead:
+		case h.alive && h.spec.Actor.Detached && n.cfg.Cluster != nil:
+			n.seekKeeper(h.actor)
+		default:
 			n.stopHost(h.actor, h.incarnation, true)
 		}
 	}

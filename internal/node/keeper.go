@@ -17,13 +17,17 @@ import (
 // machine, once that knows the actor, or to the keeper.
 func (n *Node) toActor(ev *actor.Event) {
 	a := ev.Actor
-	if a.Owner() == n.id {
+	of := n.keeperOf(a)
+	if of == n.id {
 		n.stepActor(ev)
 		return
 	}
-	keeper := n.peers[a.Owner()]
-	_, known := n.actors.Get(a)
+	keeper := n.peers[of]
+	info, known := n.actors.Get(a)
 	switch {
+	case keeper == nil && n.dead[of] && n.cfg.Cluster != nil && (!known || info.State != actor.Dead && (ev.Kind == actor.Kill || ev.Kind == actor.Exit)):
+		n.meeting[a] = append(n.meeting[a], *ev) // it may be detached
+		n.seekKeeper(a)
 	case keeper == nil:
 		n.stepActor(ev) // it is dead: calls fail
 	case ev.Kind == actor.Kill || ev.Kind == actor.Exit:
@@ -60,18 +64,28 @@ func (n *Node) gotHandle(p *peer, m *nodev1.Handle) error {
 	if err != nil {
 		return err
 	}
+	n.introduce(p, a, int(m.N))
+	return nil
+}
+
+// introduce is gotHandle of n handles.
+func (n *Node) introduce(p *peer, a id.Actor, handles int) {
 	info, known := n.actors.Get(a)
-	n.stepActor(&actor.Event{Kind: actor.Handle, Actor: a, Node: p.id, N: int(m.N)})
-	if m.N <= 0 {
-		return nil
+	if handles > 0 && a.Owner() != n.id && (!known || info.Remote) { // this node may be about to adopt it
+		n.seek.early[a] = append(n.seek.early[a], p.id)
+		n.seekKeeper(a)
+		return
+	}
+	n.stepActor(&actor.Event{Kind: actor.Handle, Actor: a, Node: p.id, N: handles})
+	if handles <= 0 {
+		return
 	}
 	if !known {
 		n.post(p, &nodev1.Message{Body: &nodev1.Message_Told{Told: &nodev1.Told{Actor: a[:], State: uint32(actor.Dead), Cause: uint32(actor.Unknown)}}})
-		return nil
+		return
 	}
 	template := n.describe(p, info.Spec)
 	n.tellOf(p, &actor.Effect{Actor: a, State: info.State, Incarnation: info.Incarnation, Node: info.Node, Worker: info.Worker, Cause: info.Cause}, template)
-	return nil
 }
 
 // tellOf tells p the state of an actor on which it has a handle.
@@ -145,7 +159,11 @@ func (n *Node) releaseActor(p *peer, a id.Actor, handles int) {
 // meetNobody has what waits for a keeper that has died go on: it fails.
 func (n *Node) meetNobody(dead id.Node) {
 	for a, waiting := range n.meeting {
-		if a.Owner() != dead {
+		if n.keeperOf(a) != dead {
+			continue
+		}
+		if n.cfg.Cluster != nil {
+			n.seekKeeper(a) // it may be detached
 			continue
 		}
 		delete(n.meeting, a)

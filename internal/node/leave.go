@@ -21,7 +21,8 @@ const (
 // HandOver gives another node, the heir, what this one has that others need: first
 // copies of its objects, then the ownership of what its workers made. It follows
 // [Node.Drain], and the end of the node's membership follows it. Drivers' sessions
-// end, and so do actors that this node owns. Without another node the heir is zero.
+// end, and so do actors that this node owns, but for detached ones, which others
+// adopt. Without another node the heir is zero.
 // If ctx ends before, nothing is owned by anybody else, but copies may have moved.
 func (n *Node) HandOver(ctx context.Context) (heir id.Node, err error) {
 	n.endDrivers()
@@ -74,6 +75,10 @@ func (n *Node) chooseHeir() (best *peer) {
 // endActors ends the actors whose record is this node's.
 func (n *Node) endActors() {
 	n.eachOwnActor(func(a *actor.Info) {
+		if n.adoptable(a) {
+			n.stepOwn(&own.Event{Kind: own.Retire, Task: a.Actor}) // the heir of objects need not know it
+			return
+		}
 		n.deaths[a.Actor] = &wire.Error{Code: wire.ActorDied, Op: a.Spec.Name, Node: n.id, Message: "the node that owned it was drained"}
 		n.kill(a.Actor, true)
 	})
@@ -82,9 +87,12 @@ func (n *Node) endActors() {
 // actorless reports whether no record of an actor is this node's any more.
 func (n *Node) actorless() bool {
 	none := true
-	n.eachOwnActor(func(*actor.Info) { none = false })
+	n.eachOwnActor(func(a *actor.Info) { none = none && n.adoptable(a) })
 	return none
 }
+
+// adoptable reports whether an actor outlives this node.
+func (n *Node) adoptable(a *actor.Info) bool { return a.Spec.Actor.Detached && n.cfg.Cluster != nil }
 
 func (n *Node) eachOwnActor(do func(*actor.Info)) {
 	for after := (id.Actor{}); ; {

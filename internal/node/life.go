@@ -37,7 +37,7 @@ func New(cfg Config) (*Node, error) {
 		leases: map[dispatch.Lease]*runner{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
 		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, unwatch: map[id.Task]func() bool{},
 		waitsOn: map[id.Task][]id.Object{}, peers: map[id.Node]*peer{}, dead: map[id.Node]bool{}, away: map[id.Object]*away{},
-		coming: map[id.Task]*arguments{}, guests: map[id.Task]*guest{}, hosts: map[id.Actor]*host{}, meeting: map[id.Actor][]actor.Event{}, seek: newSeekers(), held: map[id.Group]map[int]bool{}, elsewhere: map[id.Task]id.Node{}, deaths: map[id.Actor]*wire.Error{}, callees: map[event.Name]callee{}, nextWorker: inProcess, quiet: make(chan struct{})}
+		coming: map[id.Task]*arguments{}, guests: map[id.Task]*guest{}, hosts: map[id.Actor]*host{}, meeting: map[id.Actor][]actor.Event{}, keepers: map[id.Actor]id.Node{}, seek: newSeekers(), held: map[id.Group]map[int]bool{}, elsewhere: map[id.Task]id.Node{}, deaths: map[id.Actor]*wire.Error{}, callees: map[event.Name]callee{}, nextWorker: inProcess, quiet: make(chan struct{})}
 	if n.id = cfg.ID; n.id.IsZero() {
 		rand.Read(n.id[:])
 	}
@@ -237,19 +237,26 @@ func (n *Node) endJob(s *session) {
 	n.killAll(s.job)
 	n.placeDetached(s.job)
 	n.events.Note(n.now, event.Record{Kind: event.JobEnded, Job: s.job}, s.program)
-	n.tellJobEnd(s.job)
-	n.releaseJob(s.job)
+	if n.releaseJob(s.job); n.jobs[s.job] != nil {
+		n.tellJobEnd(s.job)
+	}
 }
 
 // releaseJob forgets a job whose driver has gone, once no detached actor of it
 // may need a new worker.
 func (n *Node) releaseJob(id id.Job) {
 	j := n.jobs[id]
-	if j == nil || !j.session.ended || len(n.detached(id)) > 0 {
+	if j == nil || !j.session.ended || len(n.detached(id)) > 0 || n.hostsFor(id) || len(j.keeps) > 0 {
 		return
 	}
-	j.close() // a worker that is just being started with it fails
-	n.jobRecord(j, true)
+	n.later(j.close) // a worker that is just being started with it fails
+	if j.home == nil {
+		n.jobRecord(j, true)
+		n.tellJobEnd(id)
+	}
+	for _, p := range n.peers {
+		delete(p.jobs, id)
+	}
 	delete(n.jobs, id)
 }
 

@@ -116,7 +116,7 @@ func (n *Node) actorMetadata(e *actor.Effect) {
 	if !ok || info.Spec.Actor.Name == "" && !info.Spec.Actor.Detached {
 		return
 	}
-	if n.cfg.Cluster != nil && e.Actor.Owner() == n.id {
+	if n.cfg.Cluster != nil && !info.Remote {
 		n.reportActor(e, &info)
 	}
 	a := info.Spec.Actor

@@ -86,6 +86,7 @@ type Node struct {
 	coming    map[id.Task]*arguments
 	hosts     map[id.Actor]*host         // actors of other nodes' records that live here
 	meeting   map[id.Actor][]actor.Event // what waits for the state of such an actor
+	keepers   map[id.Actor]id.Node       // of actors whose record is not their owner's any more
 	guests    map[id.Task]*guest         // that run here for another node
 	elsewhere map[id.Task]id.Node        // that run there for this one
 

@@ -91,6 +91,7 @@ func (n *Node) peerGone(other, heir id.Node, cause actor.Cause) {
 	n.meetNobody(other)
 	n.settle()
 	n.endJobsOf(other)
+	n.keepAllElsewhere()
 }
 
 // peersInOrder lists the other nodes by id.
@@ -154,10 +155,10 @@ func (p *peer) flush(n *Node) {
 
 // describe is the number under which p knows s, its job and itself included.
 func (n *Node) describe(p *peer, s *spec.Task) uint32 {
+	n.tellJob(p, s.Job)
 	if number, known := p.asks[s]; known {
 		return number
 	}
-	n.tellJob(p, s.Job)
 	if len(p.asks) == maxTemplates {
 		clear(p.asks)
 	}
@@ -236,6 +237,8 @@ func (n *Node) receive(p *peer, m *nodev1.Message) error {
 		return n.gotTaken(p, b.Taken)
 	case *nodev1.Message_Adopt:
 		return n.gotAdopt(p, b.Adopt)
+	case *nodev1.Message_Keep:
+		return n.gotKeep(b.Keep)
 	case *nodev1.Message_Told:
 		return n.gotTold(p, b.Told)
 	case *nodev1.Message_Handle:

@@ -9,12 +9,14 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/weftrun/weft/internal/dispatch"
 	nodev1 "github.com/weftrun/weft/internal/gen/node/v1"
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
+	"github.com/weftrun/weft/internal/spec"
 	"github.com/weftrun/weft/internal/wire"
 )
 
@@ -25,12 +27,21 @@ func (n *Node) tellJob(p *peer, of id.Job) {
 		return
 	}
 	p.jobs[of] = true
+	n.post(p, &nodev1.Message{Body: &nodev1.Message_Job{Job: n.describeJob(j)}})
+}
+
+func (n *Node) describeJob(j *job) *nodev1.Job {
 	home := n.id
 	if j.home != nil {
 		home = j.home.id
 	}
-	n.post(p, &nodev1.Message{Body: &nodev1.Message_Job{Job: &nodev1.Job{Id: j.id[:], Home: home[:], Name: j.name,
-		Namespace: j.session.namespace, Python: j.python, Metadata: maps.Clone(j.metadata)}}})
+	return &nodev1.Job{Id: j.id[:], Home: home[:], Name: j.name, Namespace: j.session.namespace, Python: j.python, Metadata: maps.Clone(j.metadata)}
+}
+
+// newGuestJob is the job of another node's driver.
+func (n *Node) newGuestJob(of id.Job, m *nodev1.Job) *job {
+	s := &session{job: of, namespace: m.Namespace, program: m.Name}
+	return &job{id: of, session: s, name: m.Name, python: m.Python, metadata: m.Metadata, started: n.start.Add(n.now)}
 }
 
 // gotJob makes the job of another node's driver known here.
@@ -51,16 +62,20 @@ func (n *Node) gotJob(p *peer, m *nodev1.Job) error {
 	if at == nil {
 		return nil // it is dead, and so is the job
 	}
-	s := &session{job: of, namespace: m.Namespace, program: m.Name}
-	n.jobs[of] = &job{id: of, session: s, home: at, name: m.Name, python: m.Python, metadata: m.Metadata, started: n.start.Add(n.now)}
+	j := n.newGuestJob(of, m)
+	j.home, n.jobs[of] = at, j
 	return nil
 }
 
-// tellJobEnd has the other nodes end what they have of a job of this node's.
+// tellJobEnd has the other nodes end what they have of a job of this node's, but
+// for detached actors as long as there are any.
 func (n *Node) tellJobEnd(of id.Job) {
+	detached := len(n.detached(of)) > 0
 	for _, p := range n.peersInOrder() {
-		delete(p.jobs, of)
-		n.post(p, &nodev1.Message{Body: &nodev1.Message_JobEnd{JobEnd: &nodev1.JobEnd{Id: of[:]}}})
+		if !detached {
+			delete(p.jobs, of)
+		}
+		n.post(p, &nodev1.Message{Body: &nodev1.Message_JobEnd{JobEnd: &nodev1.JobEnd{Id: of[:], Detached: detached}}})
 	}
 }
 
@@ -70,6 +85,9 @@ func (n *Node) gotJobEnd(m *nodev1.JobEnd) error {
 		return err
 	}
 	if j := n.jobs[of]; j != nil && j.home != nil {
+		if j.session.ended = !m.Detached; j.session.ended {
+			clear(j.keeps)
+		}
 		n.dropJob(j)
 	}
 	return nil
@@ -79,27 +97,55 @@ func (n *Node) gotJobEnd(m *nodev1.JobEnd) error {
 func (n *Node) endJobsOf(dead id.Node) {
 	for _, j := range n.jobs {
 		if j.home != nil && j.home.id == dead {
+			j.session.ended = true
+			for a := range j.keeps {
+				n.seekKeeper(a)
+			}
 			n.dropJob(j)
 		}
 	}
 }
 
-// dropJob ends what runs here for another node's driver.
+// dropJob ends what runs here for another node's driver, but for detached actors.
 func (n *Node) dropJob(j *job) {
 	n.stepDispatch(&dispatch.Event{Kind: dispatch.JobEnd, Class: dispatch.Class{Job: j.id}})
 	n.settle()
 	n.killAll(j.id)
-	for _, p := range n.peers {
-		delete(p.jobs, j.id)
+	for _, t := range n.detachedGuests(j.id) {
+		if t.worker == 0 {
+			n.enqueue(t) // dispatch has dropped it with the rest of the job's queues
+		}
 	}
-	delete(n.jobs, j.id)
-	n.later(j.close)
+	n.releaseJob(j.id)
+}
+
+// detachedGuests lists the constructors of a job's detached actors that another
+// node has placed here, by id.
+func (n *Node) detachedGuests(j id.Job) (ts []*task) {
+	for tid := range n.guests {
+		if t := n.tasks[tid]; t.spec.Job == j && t.spec.Kind == spec.KindCreate && t.spec.Actor.Detached {
+			ts = append(ts, t)
+		}
+	}
+	slices.SortFunc(ts, func(a, b *task) int { return slices.Compare(a.id[:], b.id[:]) })
+	return ts
+}
+
+// hostsFor reports whether an actor lives here, or is about to, that outlives a
+// job of another node's.
+func (n *Node) hostsFor(j id.Job) bool {
+	for _, h := range n.hosts {
+		if h.spec.Job == j && h.spec.Actor.Detached {
+			return true
+		}
+	}
+	return len(n.detachedGuests(j)) > 0
 }
 
 // driverProgram is what a job's Go workers run: the program of its driver. That
 // of another node's is copied here the first time.
 func (n *Node) driverProgram(j *job) (*os.File, error) {
-	if j.home == nil {
+	if !j.elsewhere() {
 		return j.exe, nil
 	}
 	j.program.Lock()
@@ -107,7 +153,7 @@ func (n *Node) driverProgram(j *job) (*os.File, error) {
 	if j.exe == nil {
 		exe, err := n.copyProgram(j)
 		if err != nil {
-			return nil, &wire.Error{Code: wire.SetupFailed, Op: "fetch the driver's program", Node: j.home.id, Message: err.Error(), Err: err}
+			return nil, &wire.Error{Code: wire.SetupFailed, Op: "fetch the driver's program", Message: err.Error(), Err: err}
 		}
 		j.exe = exe
 	}
@@ -116,7 +162,7 @@ func (n *Node) driverProgram(j *job) (*os.File, error) {
 
 // copyProgram copies the program of a job's driver into a file without a name.
 func (n *Node) copyProgram(j *job) (*os.File, error) {
-	r, err := n.cfg.Network.Pull(n.ctx, j.home.id, "program/"+j.id.String())
+	r, err := n.pullOf(n.ctx, j, "program/"+j.id.String())
 	if err != nil {
 		return nil, err
 	}
@@ -167,8 +213,36 @@ func (n *Node) fetchBlob(s *session, j *job, m *sessionv1.Fetch) {
 	})
 }
 
+// elsewhere reports whether something of a job that is not here may be at
+// another node.
+func (j *job) elsewhere() bool { return j.home != nil || j.orphaned }
+
+// pullOf reads something of a job: at the node of its driver, or if that is gone
+// at any that has it.
+func (n *Node) pullOf(ctx context.Context, j *job, name string) (io.ReadCloser, error) {
+	n.mu.Lock()
+	var at []id.Node
+	if j.home != nil && !j.home.gone {
+		at = append(at, j.home.id)
+	} else {
+		for _, p := range n.peersInOrder() {
+			at = append(at, p.id)
+		}
+	}
+	n.mu.Unlock()
+	err := error(&wire.Error{Code: wire.NotFound, Op: "fetch", Message: "the node of its driver is gone, and no other has it"})
+	for _, of := range at {
+		r, failed := n.cfg.Network.Pull(ctx, of, name)
+		if failed == nil {
+			return r, nil
+		}
+		err = failed
+	}
+	return nil, err
+}
+
 func (n *Node) pullBlob(ctx context.Context, j *job, hash []byte) ([]byte, error) {
-	r, err := n.cfg.Network.Pull(ctx, j.home.id, "blob/"+j.id.String()+"/"+hex.EncodeToString(hash))
+	r, err := n.pullOf(ctx, j, "blob/"+j.id.String()+"/"+hex.EncodeToString(hash))
 	if err != nil {
 		return nil, err
 	}

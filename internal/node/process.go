@@ -51,6 +51,8 @@ type job struct {
 	prepared bool // its environment was asked for
 
 	home     *peer             // the node of its driver; nil is this one
+	keeps    map[id.Actor]bool // another node's detached actors for whose sake it is kept
+	orphaned bool              // home was gone when this node adopted an actor: what is missing may be anywhere
 	program  sync.Mutex        // exe is being fetched from there
 	python   string            // the interpreter of its Python workers; "" if there is none
 	metadata map[string]string // what the driver says to its workers
@@ -486,5 +488,5 @@ func (n *Node) hostsDetached(p *process) bool {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(n.hostsIn(p.id), func(h *host) bool { return h.spec.Actor.Detached })
 }

@@ -167,7 +167,7 @@ func (s source) Actors(_ context.Context, q state.Query) (state.Rows[state.Actor
 			page := s.n.actors.List(after, pageSize)
 			rows := make([]state.Actor, 0, len(page))
 			for i := range page {
-				if page[i].Actor.Owner() == s.n.id {
+				if !page[i].Remote {
 					rows = append(rows, s.n.actorRow(&page[i]))
 				}
 			}
@@ -195,6 +195,7 @@ func (n *Node) actorRow(i *actor.Info) state.Actor {
 		row.Node = i.Node.String()
 	}
 	switch p := n.workers[i.Worker]; {
+	case i.Node != n.id:
 	case p != nil && p.proc != nil:
 		row.PID = p.proc.PID()
 	case i.Worker == inProcess:

@@ -502,6 +502,9 @@ func (n *Node) retried(e *own.Effect) {
 		}
 		delete(n.waitsOn, t.id)
 		delete(n.elsewhere, t.id)
+		if t.spec.Kind == spec.KindMethod {
+			t.incarnation = 0 // that one's end is no news of this attempt
+		}
 		if t.spec.Kind == spec.KindMethod && e.Fault != own.User {
 			// It keeps its place before calls that were never sent.
 			n.toActor(&actor.Event{Kind: actor.Call, Actor: t.actor, Task: t.id, Session: t.session, Again: true})

@@ -71,6 +71,38 @@ def test_objects_travel(cluster):
     assert ray.get(total.options(resources={"fast": 1}).remote(there)) == 2_000_000
 
 
+def test_detached_actor_outlives_its_nodes(cluster):
+    here, there, third = (cluster.add_node(num_cpus=1) for _ in range(3))
+    ray.init(address=here.address, namespace="n")
+
+    @ray.remote(num_cpus=0.1, max_restarts=1, max_task_retries=1)
+    class Counter:
+        def __init__(self, start, ref):
+            self.n = start + ref
+
+        def add(self):
+            self.n += 1
+            return self.n, where()
+
+    soft = NodeAffinitySchedulingStrategy(there.node_id, soft=True)
+    counter = Counter.options(name="c", lifetime="detached", scheduling_strategy=soft).remote(10, ray.put(5))
+    assert ray.get(counter.add.remote()) == (16, there.node_id)
+    ray.shutdown()
+
+    ray.init(address=third.address, namespace="n")
+    counter = ray.get_actor("c")
+    assert ray.get(counter.add.remote(), timeout=30) == (17, there.node_id)
+    cluster.remove_node(here, allow_graceful=False)
+    assert ray.get(counter.add.remote(), timeout=30) == (18, there.node_id)
+    until(lambda: len([n for n in ray.nodes() if n["Alive"]]) == 3)
+    assert ray.get(ray.get_actor("c").add.remote(), timeout=30) == (19, there.node_id)
+    cluster.remove_node(there, allow_graceful=False)
+    n, node = ray.get(counter.add.remote(), timeout=30)
+    assert n == 16 and node in (third.node_id, cluster.head_node.node_id)
+    ray.kill(counter)
+    until(lambda: not ray.util.list_named_actors())
+
+
 def test_actors_of_any_node_have_one_name(cluster):
     other = cluster.add_node(num_cpus=1, resources={"fast": 1})
     ray.init(address=cluster.address, namespace="n")

@@ -60,6 +60,7 @@ type Message struct {
 	//	*Message_Take
 	//	*Message_Taken
 	//	*Message_Adopt
+	//	*Message_Keep
 	//	*Message_Report
 	//	*Message_Command
 	Body          isMessage_Body `protobuf_oneof:"body"`
@@ -311,6 +312,15 @@ func (x *Message) GetAdopt() *Adopt {
 	return nil
 }
 
+func (x *Message) GetKeep() *Keep {
+	if x != nil {
+		if x, ok := x.Body.(*Message_Keep); ok {
+			return x.Keep
+		}
+	}
+	return nil
+}
+
 func (x *Message) GetReport() *Report {
 	if x != nil {
 		if x, ok := x.Body.(*Message_Report); ok {
@@ -431,6 +441,10 @@ type Message_Adopt struct {
 	Adopt *Adopt `protobuf:"bytes,23,opt,name=adopt,proto3,oneof"`
 }
 
+type Message_Keep struct {
+	Keep *Keep `protobuf:"bytes,24,opt,name=keep,proto3,oneof"` // of a detached actor
+}
+
 type Message_Report struct {
 	// A node and the coordinator.
 	Report *Report `protobuf:"bytes,30,opt,name=report,proto3,oneof"`
@@ -485,6 +499,8 @@ func (*Message_Take) isMessage_Body() {}
 func (*Message_Taken) isMessage_Body() {}
 
 func (*Message_Adopt) isMessage_Body() {}
+
+func (*Message_Keep) isMessage_Body() {}
 
 func (*Message_Report) isMessage_Body() {}
 
@@ -644,10 +660,11 @@ func (x *Job) GetHome() []byte {
 	return nil
 }
 
-// JobEnd is said by the node of a job's driver.
+// JobEnd is said by the node of a job's driver, when that has ended.
 type JobEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Detached      bool                   `protobuf:"varint,2,opt,name=detached,proto3" json:"detached,omitempty"` // actors go on that outlive it: another follows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -687,6 +704,13 @@ func (x *JobEnd) GetId() []byte {
 		return x.Id
 	}
 	return nil
+}
+
+func (x *JobEnd) GetDetached() bool {
+	if x != nil {
+		return x.Detached
+	}
+	return false
 }
 
 // Log is a line that a worker of another node's job printed.
@@ -2581,11 +2605,151 @@ func (x *Holder) GetSubscribed() bool {
 	return false
 }
 
+// Keep has the receiver keep what a detached actor's next incarnation needs, until
+// the job ends for good, or nobody keeps the actor's record any more.
+type Keep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Actor         []byte                 `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	Job           []byte                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
+	Blobs         [][]byte               `protobuf:"bytes,3,rep,name=blobs,proto3" json:"blobs,omitempty"` // hashes
+	Program       bool                   `protobuf:"varint,4,opt,name=program,proto3" json:"program,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Keep) Reset() {
+	*x = Keep{}
+	mi := &file_node_v1_node_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Keep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Keep) ProtoMessage() {}
+
+func (x *Keep) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Keep.ProtoReflect.Descriptor instead.
+func (*Keep) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Keep) GetActor() []byte {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *Keep) GetJob() []byte {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *Keep) GetBlobs() [][]byte {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
+func (x *Keep) GetProgram() bool {
+	if x != nil {
+		return x.Program
+	}
+	return false
+}
+
+// Will is what another node needs to keep a detached actor's record, and to start
+// its next incarnation.
+type Will struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Template      *v1.Template           `protobuf:"bytes,2,opt,name=template,proto3" json:"template,omitempty"`
+	Arguments     []*Arg                 `protobuf:"bytes,3,rep,name=arguments,proto3" json:"arguments,omitempty"`
+	Blobs         []*v1.Blob             `protobuf:"bytes,4,rep,name=blobs,proto3" json:"blobs,omitempty"` // its code, unless that is large: other nodes may have it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Will) Reset() {
+	*x = Will{}
+	mi := &file_node_v1_node_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Will) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Will) ProtoMessage() {}
+
+func (x *Will) ProtoReflect() protoreflect.Message {
+	mi := &file_node_v1_node_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Will.ProtoReflect.Descriptor instead.
+func (*Will) Descriptor() ([]byte, []int) {
+	return file_node_v1_node_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Will) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *Will) GetTemplate() *v1.Template {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
+func (x *Will) GetArguments() []*Arg {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+func (x *Will) GetBlobs() []*v1.Blob {
+	if x != nil {
+		return x.Blobs
+	}
+	return nil
+}
+
 var File_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/v1/node.proto\x12\fweft.node.v1\x1a\x12node/v1/head.proto\x1a\x18session/v1/session.proto\"\x8b\t\n" +
+	"\x12node/v1/node.proto\x12\fweft.node.v1\x1a\x12node/v1/head.proto\x1a\x18session/v1/session.proto\"\xb5\t\n" +
 	"\aMessage\x12(\n" +
 	"\x04view\x18\x01 \x01(\v2\x12.weft.node.v1.ViewH\x00R\x04view\x12%\n" +
 	"\x03job\x18\x02 \x01(\v2\x11.weft.node.v1.JobH\x00R\x03job\x124\n" +
@@ -2611,7 +2775,8 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04kill\x18\x14 \x01(\v2\x17.weft.node.v1.KillActorH\x00R\x04kill\x12(\n" +
 	"\x04take\x18\x15 \x01(\v2\x12.weft.node.v1.TakeH\x00R\x04take\x12+\n" +
 	"\x05taken\x18\x16 \x01(\v2\x13.weft.node.v1.TakenH\x00R\x05taken\x12+\n" +
-	"\x05adopt\x18\x17 \x01(\v2\x13.weft.node.v1.AdoptH\x00R\x05adopt\x12.\n" +
+	"\x05adopt\x18\x17 \x01(\v2\x13.weft.node.v1.AdoptH\x00R\x05adopt\x12(\n" +
+	"\x04keep\x18\x18 \x01(\v2\x12.weft.node.v1.KeepH\x00R\x04keep\x12.\n" +
 	"\x06report\x18\x1e \x01(\v2\x14.weft.node.v1.ReportH\x00R\x06report\x121\n" +
 	"\acommand\x18\x1f \x01(\v2\x15.weft.node.v1.CommandH\x00R\acommandB\x06\n" +
 	"\x04body\"\xeb\x02\n" +
@@ -2639,9 +2804,10 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x04home\x18\x06 \x01(\fR\x04home\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x18\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +
 	"\x06JobEnd\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\"i\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1a\n" +
+	"\bdetached\x18\x02 \x01(\bR\bdetached\"i\n" +
 	"\x03Log\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x12\n" +
@@ -2799,7 +2965,17 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\x01n\x18\x03 \x01(\x12R\x01n\x12\x1e\n" +
 	"\n" +
 	"subscribed\x18\x04 \x01(\bR\n" +
-	"subscribedB5Z3github.com/weftrun/weft/internal/gen/node/v1;nodev1b\x06proto3"
+	"subscribed\"^\n" +
+	"\x04Keep\x12\x14\n" +
+	"\x05actor\x18\x01 \x01(\fR\x05actor\x12\x10\n" +
+	"\x03job\x18\x02 \x01(\fR\x03job\x12\x14\n" +
+	"\x05blobs\x18\x03 \x03(\fR\x05blobs\x12\x18\n" +
+	"\aprogram\x18\x04 \x01(\bR\aprogram\"\xc0\x01\n" +
+	"\x04Will\x12#\n" +
+	"\x03job\x18\x01 \x01(\v2\x11.weft.node.v1.JobR\x03job\x125\n" +
+	"\btemplate\x18\x02 \x01(\v2\x19.weft.session.v1.TemplateR\btemplate\x12/\n" +
+	"\targuments\x18\x03 \x03(\v2\x11.weft.node.v1.ArgR\targuments\x12+\n" +
+	"\x05blobs\x18\x04 \x03(\v2\x15.weft.session.v1.BlobR\x05blobsB5Z3github.com/weftrun/weft/internal/gen/node/v1;nodev1b\x06proto3"
 
 var (
 	file_node_v1_node_proto_rawDescOnce sync.Once
@@ -2813,7 +2989,7 @@ func file_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_node_v1_node_proto_rawDescData
 }
 
-var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_node_v1_node_proto_goTypes = []any{
 	(*Message)(nil),      // 0: weft.node.v1.Message
 	(*View)(nil),         // 1: weft.node.v1.View
@@ -2843,15 +3019,18 @@ var file_node_v1_node_proto_goTypes = []any{
 	(*StreamRecord)(nil), // 25: weft.node.v1.StreamRecord
 	(*OwnedObject)(nil),  // 26: weft.node.v1.OwnedObject
 	(*Holder)(nil),       // 27: weft.node.v1.Holder
-	nil,                  // 28: weft.node.v1.View.TotalEntry
-	nil,                  // 29: weft.node.v1.View.FreeEntry
-	nil,                  // 30: weft.node.v1.View.LabelsEntry
-	nil,                  // 31: weft.node.v1.Job.MetadataEntry
-	(*Report)(nil),       // 32: weft.node.v1.Report
-	(*Command)(nil),      // 33: weft.node.v1.Command
-	(*v1.Template)(nil),  // 34: weft.session.v1.Template
-	(*v1.Value)(nil),     // 35: weft.session.v1.Value
-	(*v1.Error)(nil),     // 36: weft.session.v1.Error
+	(*Keep)(nil),         // 28: weft.node.v1.Keep
+	(*Will)(nil),         // 29: weft.node.v1.Will
+	nil,                  // 30: weft.node.v1.View.TotalEntry
+	nil,                  // 31: weft.node.v1.View.FreeEntry
+	nil,                  // 32: weft.node.v1.View.LabelsEntry
+	nil,                  // 33: weft.node.v1.Job.MetadataEntry
+	(*Report)(nil),       // 34: weft.node.v1.Report
+	(*Command)(nil),      // 35: weft.node.v1.Command
+	(*v1.Template)(nil),  // 36: weft.session.v1.Template
+	(*v1.Value)(nil),     // 37: weft.session.v1.Value
+	(*v1.Error)(nil),     // 38: weft.session.v1.Error
+	(*v1.Blob)(nil),      // 39: weft.session.v1.Blob
 }
 var file_node_v1_node_proto_depIdxs = []int32{
 	1,  // 0: weft.node.v1.Message.view:type_name -> weft.node.v1.View
@@ -2877,35 +3056,40 @@ var file_node_v1_node_proto_depIdxs = []int32{
 	21, // 20: weft.node.v1.Message.take:type_name -> weft.node.v1.Take
 	22, // 21: weft.node.v1.Message.taken:type_name -> weft.node.v1.Taken
 	23, // 22: weft.node.v1.Message.adopt:type_name -> weft.node.v1.Adopt
-	32, // 23: weft.node.v1.Message.report:type_name -> weft.node.v1.Report
-	33, // 24: weft.node.v1.Message.command:type_name -> weft.node.v1.Command
-	28, // 25: weft.node.v1.View.total:type_name -> weft.node.v1.View.TotalEntry
-	29, // 26: weft.node.v1.View.free:type_name -> weft.node.v1.View.FreeEntry
-	30, // 27: weft.node.v1.View.labels:type_name -> weft.node.v1.View.LabelsEntry
-	31, // 28: weft.node.v1.Job.metadata:type_name -> weft.node.v1.Job.MetadataEntry
-	34, // 29: weft.node.v1.Template.template:type_name -> weft.session.v1.Template
-	7,  // 30: weft.node.v1.Own.return:type_name -> weft.node.v1.Return
-	35, // 31: weft.node.v1.Return.value:type_name -> weft.session.v1.Value
-	12, // 32: weft.node.v1.Push.args:type_name -> weft.node.v1.Arg
-	35, // 33: weft.node.v1.Arg.value:type_name -> weft.session.v1.Value
-	7,  // 34: weft.node.v1.Arg.objects:type_name -> weft.node.v1.Return
-	7,  // 35: weft.node.v1.Outcome.returns:type_name -> weft.node.v1.Return
-	36, // 36: weft.node.v1.Outcome.error:type_name -> weft.session.v1.Error
-	7,  // 37: weft.node.v1.Item.item:type_name -> weft.node.v1.Return
-	36, // 38: weft.node.v1.ActorEvent.error:type_name -> weft.session.v1.Error
-	36, // 39: weft.node.v1.Told.error:type_name -> weft.session.v1.Error
-	7,  // 40: weft.node.v1.Take.object:type_name -> weft.node.v1.Return
-	24, // 41: weft.node.v1.Adopt.records:type_name -> weft.node.v1.Record
-	26, // 42: weft.node.v1.Record.objects:type_name -> weft.node.v1.OwnedObject
-	12, // 43: weft.node.v1.Record.arguments:type_name -> weft.node.v1.Arg
-	25, // 44: weft.node.v1.Record.stream:type_name -> weft.node.v1.StreamRecord
-	27, // 45: weft.node.v1.OwnedObject.holders:type_name -> weft.node.v1.Holder
-	7,  // 46: weft.node.v1.OwnedObject.value:type_name -> weft.node.v1.Return
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	28, // 23: weft.node.v1.Message.keep:type_name -> weft.node.v1.Keep
+	34, // 24: weft.node.v1.Message.report:type_name -> weft.node.v1.Report
+	35, // 25: weft.node.v1.Message.command:type_name -> weft.node.v1.Command
+	30, // 26: weft.node.v1.View.total:type_name -> weft.node.v1.View.TotalEntry
+	31, // 27: weft.node.v1.View.free:type_name -> weft.node.v1.View.FreeEntry
+	32, // 28: weft.node.v1.View.labels:type_name -> weft.node.v1.View.LabelsEntry
+	33, // 29: weft.node.v1.Job.metadata:type_name -> weft.node.v1.Job.MetadataEntry
+	36, // 30: weft.node.v1.Template.template:type_name -> weft.session.v1.Template
+	7,  // 31: weft.node.v1.Own.return:type_name -> weft.node.v1.Return
+	37, // 32: weft.node.v1.Return.value:type_name -> weft.session.v1.Value
+	12, // 33: weft.node.v1.Push.args:type_name -> weft.node.v1.Arg
+	37, // 34: weft.node.v1.Arg.value:type_name -> weft.session.v1.Value
+	7,  // 35: weft.node.v1.Arg.objects:type_name -> weft.node.v1.Return
+	7,  // 36: weft.node.v1.Outcome.returns:type_name -> weft.node.v1.Return
+	38, // 37: weft.node.v1.Outcome.error:type_name -> weft.session.v1.Error
+	7,  // 38: weft.node.v1.Item.item:type_name -> weft.node.v1.Return
+	38, // 39: weft.node.v1.ActorEvent.error:type_name -> weft.session.v1.Error
+	38, // 40: weft.node.v1.Told.error:type_name -> weft.session.v1.Error
+	7,  // 41: weft.node.v1.Take.object:type_name -> weft.node.v1.Return
+	24, // 42: weft.node.v1.Adopt.records:type_name -> weft.node.v1.Record
+	26, // 43: weft.node.v1.Record.objects:type_name -> weft.node.v1.OwnedObject
+	12, // 44: weft.node.v1.Record.arguments:type_name -> weft.node.v1.Arg
+	25, // 45: weft.node.v1.Record.stream:type_name -> weft.node.v1.StreamRecord
+	27, // 46: weft.node.v1.OwnedObject.holders:type_name -> weft.node.v1.Holder
+	7,  // 47: weft.node.v1.OwnedObject.value:type_name -> weft.node.v1.Return
+	2,  // 48: weft.node.v1.Will.job:type_name -> weft.node.v1.Job
+	36, // 49: weft.node.v1.Will.template:type_name -> weft.session.v1.Template
+	12, // 50: weft.node.v1.Will.arguments:type_name -> weft.node.v1.Arg
+	39, // 51: weft.node.v1.Will.blobs:type_name -> weft.session.v1.Blob
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_node_v1_node_proto_init() }
@@ -2938,6 +3122,7 @@ func file_node_v1_node_proto_init() {
 		(*Message_Take)(nil),
 		(*Message_Taken)(nil),
 		(*Message_Adopt)(nil),
+		(*Message_Keep)(nil),
 		(*Message_Report)(nil),
 		(*Message_Command)(nil),
 	}
@@ -2947,7 +3132,7 @@ func file_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_v1_node_proto_rawDesc), len(file_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,7 +19,8 @@ import (
 // away is an object that is ready and whose bytes are at another node.
 type away struct {
 	node    id.Node
-	lost    bool // it was not there when it was described: its owner is to say where it is
+	relay   id.Node // that is about to have it too; may be zero
+	lost    bool    // it was not there when it was described: its owner is to say where it is
 	pulling bool
 	waiting []func(error) // to be called, with the lock, when it is here (nil) or cannot be had
 }
@@ -80,6 +81,10 @@ func (n *Node) learn(r *nodev1.Return) (ret own.Return, res client.Result, err e
 		ret.Where = own.AtNode
 		ret.Node, err = wire.ReadNode(r.Node)
 	}
+	var relay id.Node
+	if err == nil && len(r.Relay) > 0 {
+		relay, err = wire.ReadNode(r.Relay)
+	}
 	if err != nil {
 		return ret, res, err
 	}
@@ -96,13 +101,13 @@ func (n *Node) learn(r *nodev1.Return) (ret own.Return, res client.Result, err e
 	e := n.object(ret.Object)
 	if e.ready || e.at {
 		if a := n.away[ret.Object]; a != nil && !a.pulling && ret.Where == own.AtNode && len(r.Node) > 0 {
-			a.node, a.lost = ret.Node, r.Value == nil // it may have moved
+			a.node, a.relay, a.lost = ret.Node, relay, r.Value == nil // it may have moved
 		}
 		return ret, res, nil
 	}
 	e.res, e.size, e.tag, e.refs = res, ret.Size, v.Tag, v.Refs
 	if ret.Where == own.AtNode { // said to be here, it is not: bring finds that out
-		n.away[ret.Object] = &away{node: ret.Node, lost: r.Value == nil}
+		n.away[ret.Object] = &away{node: ret.Node, relay: relay, lost: r.Value == nil}
 	}
 	return ret, res, nil
 }
@@ -116,12 +121,15 @@ func (n *Node) bring(o id.Object, job id.Job, then func(error)) {
 		return
 	}
 	a.pulling = true
-	size, from := n.objects[o].size, a.node
+	size, from, relay := n.objects[o].size, a.node, a.relay
+	if n.dead[relay] {
+		relay = id.Node{}
+	}
 	n.later(func() {
 		n.spawnHere(func() {
 			gone, err := true, errLost
 			if !a.lost && from != n.id {
-				gone, err = n.pull(o, from, size, job)
+				gone, err = n.pull(o, from, relay, size, job)
 			}
 			n.lock()
 			n.pulled(o, a, gone, err)
@@ -134,31 +142,63 @@ var errLost = errors.New("it was lost before it was sent")
 
 // pull copies an object from another node's store into this one's. With an
 // error, gone says whether it is not there any more: it may also be that there
-// is no room here, or no way there.
-func (n *Node) pull(o id.Object, from id.Node, size int64, job id.Job) (gone bool, err error) {
+// is no room here, or no way there. A relay, unless it is zero, is asked first.
+func (n *Node) pull(o id.Object, from, relay id.Node, size int64, job id.Job) (gone bool, err error) {
 	room, err := n.store.ReserveWait(n.ctx, store.Request{Job: job, Task: o.Task(), Size: size, Local: true})
 	if err != nil {
 		return false, err
 	}
-	if err = n.copyFrom(from, "object/"+o.String(), room.At.Bytes); err == nil {
-		return false, n.store.Seal(0, room.ID, o, size)
+	a := n.arrive(o, room.At.Bytes)
+	err = errors.New("there is no relay")
+	if !relay.IsZero() {
+		err = n.copyFrom(relay, "relay/"+o.String(), room.At.Bytes, a.add)
 	}
-	_ = n.store.Abort(0, room.ID)
-	return !errors.Is(err, wire.Timeout), err
+	if err != nil {
+		err = n.copyFrom(from, "object/"+o.String(), room.At.Bytes, a.add)
+	}
+	gone = err != nil && !errors.Is(err, wire.Timeout)
+	return gone, n.arrived(o, a, func() error {
+		if err == nil {
+			return n.store.Seal(0, room.ID, o, size)
+		}
+		_ = n.store.Abort(0, room.ID)
+		return err
+	})
 }
 
-// copyFrom fills buf with what another node has under a name.
-func (n *Node) copyFrom(from id.Node, name string, buf []byte) error {
+// copyFrom fills buf with what another node has under a name, and says what has
+// come.
+func (n *Node) copyFrom(from id.Node, name string, buf []byte, came func(from, to int64)) error {
 	r, err := n.cfg.Network.Pull(n.ctx, from, name)
 	if err != nil {
 		return err
 	}
-	if _, err = io.ReadFull(r, buf); err == nil {
+	if err = readAll(r, buf, came); err == nil {
 		if extra, _ := r.Read(make([]byte, 1)); extra > 0 {
 			err = fmt.Errorf("%s is larger than the %d bytes that it was said to have", name, len(buf))
 		}
 	}
 	return errors.Join(err, r.Close())
+}
+
+// readAll fills buf: at once if the reader says itself what has come.
+func readAll(r io.Reader, buf []byte, came func(from, to int64)) error {
+	if x, ok := r.(interface {
+		Notify(came func(from, to int64))
+	}); ok {
+		x.Notify(came)
+		_, err := io.ReadFull(r, buf)
+		return err
+	}
+	for at := 0; at < len(buf); {
+		n, err := io.ReadFull(r, buf[at:min(at+pieceBytes, len(buf))])
+		if err != nil {
+			return err
+		}
+		came(int64(at), int64(at+n))
+		at += n
+	}
+	return nil
 }
 
 // pulled notes that an object is here, or that its copy at a's node is gone, or
@@ -321,7 +361,7 @@ func (n *Node) forgetPlaces(dead id.Node) {
 var errNodeDied = errors.New("the node that had it is gone")
 
 // Serve opens what other nodes pull from this one: the bytes of an object
-// ("object/ID"), what a job's workers need ("blob/JOB/HASH", "program/JOB"), or
+// ("object/ID", or "relay/ID" while they come), what a job's workers need ("blob/JOB/HASH", "program/JOB"), or
 // rows of this node's state ("state/KIND/QUERY").
 // A reader that is closed has let go of it.
 func (n *Node) Serve(ctx context.Context, name string) (io.ReadCloser, error) {
@@ -333,6 +373,12 @@ func (n *Node) Serve(ctx context.Context, name string) (io.ReadCloser, error) {
 			return nil, err
 		}
 		return n.serveObject(ctx, o)
+	case "relay":
+		o, err := id.ParseObject(rest)
+		if err != nil {
+			return nil, err
+		}
+		return n.serveRelayed(ctx, o)
 	case "blob":
 		return n.serveBlob(rest)
 	case "program":

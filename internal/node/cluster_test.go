@@ -27,6 +27,8 @@ type fabric struct {
 	ports map[id.Node]*port
 	wg    sync.WaitGroup
 	under atomic.Int64 // way: messages that have not been received
+	// pull is asked before a pull, of a node by a name; its error ends that.
+	pull func(from id.Node, name string) error
 }
 
 // port is a node and its way to the others.
@@ -65,6 +67,11 @@ func (p *port) Pull(ctx context.Context, from id.Node, name string) (io.ReadClos
 	other := p.f.port(from)
 	if other == nil {
 		return nil, errors.New("it is dead")
+	}
+	if p.f.pull != nil {
+		if err := p.f.pull(from, name); err != nil {
+			return nil, err
+		}
 	}
 	return other.node.Serve(ctx, name)
 }

@@ -37,7 +37,7 @@ func New(cfg Config) (*Node, error) {
 		leases: map[dispatch.Lease]*runner{}, groups: map[id.Group]*group{}, workers: map[id.Worker]*process{},
 		jobs: map[id.Job]*job{}, instances: map[id.Actor]*instance{}, unwatch: map[id.Task]func() bool{},
 		waitsOn: map[id.Task][]id.Object{}, peers: map[id.Node]*peer{}, dead: map[id.Node]bool{}, away: map[id.Object]*away{},
-		coming: map[id.Task]*arguments{}, guests: map[id.Task]*guest{}, hosts: map[id.Actor]*host{}, meeting: map[id.Actor][]actor.Event{}, keepers: map[id.Actor]id.Node{}, seek: newSeekers(), held: map[id.Group]map[int]bool{}, elsewhere: map[id.Task]id.Node{}, deaths: map[id.Actor]*wire.Error{}, callees: map[event.Name]callee{}, nextWorker: inProcess, quiet: make(chan struct{})}
+		coming: map[id.Task]*arguments{}, guests: map[id.Task]*guest{}, hosts: map[id.Actor]*host{}, arrivals: map[id.Object]*arrival{}, trees: map[id.Object]*tree{}, meeting: map[id.Actor][]actor.Event{}, keepers: map[id.Actor]id.Node{}, seek: newSeekers(), held: map[id.Group]map[int]bool{}, elsewhere: map[id.Task]id.Node{}, deaths: map[id.Actor]*wire.Error{}, callees: map[event.Name]callee{}, nextWorker: inProcess, quiet: make(chan struct{})}
 	if n.id = cfg.ID; n.id.IsZero() {
 		rand.Read(n.id[:])
 	}

@@ -85,6 +85,8 @@ type Node struct {
 	away      map[id.Object]*away // ready, with its bytes at another node
 	coming    map[id.Task]*arguments
 	hosts     map[id.Actor]*host         // actors of other nodes' records that live here
+	arrivals  map[id.Object]*arrival     // that are being copied here
+	trees     map[id.Object]*tree        // of this node's, for those who read them
 	meeting   map[id.Actor][]actor.Event // what waits for the state of such an actor
 	keepers   map[id.Actor]id.Node       // of actors whose record is not their owner's any more
 	guests    map[id.Task]*guest         // that run here for another node

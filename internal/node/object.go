@@ -206,6 +206,7 @@ func (n *Node) free(o id.Object) {
 	}
 	delete(n.objects, o)
 	delete(n.away, o)
+	delete(n.trees, o)
 	n.repayPut(e)
 	if e.at {
 		n.later(func() { n.store.Free(o) })

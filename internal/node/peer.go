@@ -87,6 +87,9 @@ func (n *Node) peerGone(other, heir id.Node, cause actor.Cause) {
 		n.stepOwn(&own.Event{Kind: own.Heir, Node: other, To: heir})
 	}
 	n.forgetPlaces(other)
+	for _, t := range n.trees {
+		t.without(other)
+	}
 	n.stepActor(&actor.Event{Kind: actor.NodeDead, Node: other, Cause: cause})
 	n.meetNobody(other)
 	n.settle()

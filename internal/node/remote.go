@@ -77,6 +77,7 @@ func (n *Node) pushArg(p *peer, a *arg) *nodev1.Arg {
 			r = lostReturn(o, n.id)
 		}
 		n.sendRefs(p, r)
+		n.relayTo(p, o, r)
 		m.Objects = append(m.Objects, r)
 	}
 	if !a.many && a.obj.IsZero() {
@@ -128,6 +129,7 @@ func (n *Node) sendOwn(e *own.Effect) {
 		if !ok {
 			r = lostReturn(o, g.Return.Node)
 		}
+		n.relayTo(p, o, r)
 		m.Return = r
 	}
 	n.post(p, &nodev1.Message{Body: &nodev1.Message_Own{Own: m}})

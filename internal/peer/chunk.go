@@ -108,7 +108,12 @@ type puller struct {
 	at     int64
 	head   *http.Response // that has the first chunk, until it is read
 	ahead  []byte         // of a chunk that has come, for a small Read
+	came   func(from, to int64)
 }
+
+// Notify has came called for each part that is where it belongs, before the Read
+// returns that asked for it, maybe at the same time as for others.
+func (r *puller) Notify(came func(from, to int64)) { r.came = came }
 
 // Read implements io.Reader.
 func (r *puller) Read(b []byte) (int, error) {
@@ -167,8 +172,12 @@ func (r *puller) fill(b []byte) error {
 				if i == 0 {
 					come = head
 				}
-				if errs[w] = r.chunk(int(i), r.at+i*chunkSize, b[i*chunkSize:min((i+1)*chunkSize, int64(len(b)))], come); errs[w] != nil {
+				part := b[i*chunkSize : min((i+1)*chunkSize, int64(len(b)))]
+				offset := r.at + i*chunkSize
+				if errs[w] = r.chunk(int(i), offset, part, come); errs[w] != nil {
 					failed.Store(1)
+				} else if r.came != nil {
+					r.came(offset, offset+int64(len(part)))
 				}
 			}
 		})

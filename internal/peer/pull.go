@@ -2,10 +2,12 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -68,25 +70,47 @@ func (p *Peers) servePull(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = src.Close() }()
-	if m, ok := src.(interface{ Bytes() []byte }); ok && r.Header.Get("Range") != "" {
-		serveRange(w, r.Header.Get("Range"), m.Bytes())
+	asked := r.Header.Get("Range")
+	if m, ok := src.(interface{ Bytes() []byte }); ok && asked != "" {
+		data := m.Bytes()
+		serveRange(w, asked, func(first, last int64) ([]byte, int64, error) { return part(data, first, last) })
+	} else if m, ok := src.(parts); ok && asked != "" {
+		serveRange(w, asked, m.Part)
 	} else if _, err := io.Copy(w, src); err != nil {
 		panic(http.ErrAbortHandler) // the other side must not take it for complete
 	}
 }
 
-// serveRange answers with part of data. A range goes no further than data does.
-func serveRange(w http.ResponseWriter, asked string, data []byte) {
+// parts is what may not be whole yet: it returns bytes from one offset up to
+// another, or its end, when they are there, and how many it has in all.
+type parts interface {
+	Part(from, to int64) (data []byte, size int64, err error)
+}
+
+func part(data []byte, from, to int64) ([]byte, int64, error) {
+	size := int64(len(data))
+	if from > size {
+		return nil, size, errors.New("it has fewer bytes")
+	}
+	return data[from:min(to, size)], size, nil
+}
+
+// serveRange answers with part of something. A range goes no further than that does.
+func serveRange(w http.ResponseWriter, asked string, get func(from, to int64) ([]byte, int64, error)) {
 	var first, last int64
-	if n, err := fmt.Sscanf(asked, "bytes=%d-%d", &first, &last); n != 2 || err != nil || first < 0 || first > last || first > int64(len(data)) {
+	if n, err := fmt.Sscanf(asked, "bytes=%d-%d", &first, &last); n != 2 || err != nil || first < 0 || first > last || last == math.MaxInt64 {
 		http.Error(w, "no such range: "+asked, http.StatusRequestedRangeNotSatisfiable)
 		return
 	}
-	part := data[first:min(last+1, int64(len(data)))]
+	part, size, err := get(first, last+1)
+	if err != nil {
+		http.Error(w, "no such range: "+asked+": "+err.Error(), http.StatusRequestedRangeNotSatisfiable)
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Length", strconv.Itoa(len(part)))
-	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, first+int64(len(part))-1, len(data)))
+	h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, first+int64(len(part))-1, size))
 	h.Set(checksumHeader, checksum(part))
 	w.WriteHeader(http.StatusPartialContent)
 	_, _ = w.Write(part)

@@ -973,7 +973,8 @@ type Return struct {
 	Object []byte                 `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
 	// With refs, and without data if it is at a node; none at all: it has been lost.
 	Value         *v1.Value `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	Node          []byte    `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"` // whose store has it; empty: inline, or the error
+	Node          []byte    `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`   // whose store has it; empty: inline, or the error
+	Relay         []byte    `protobuf:"bytes,4,opt,name=relay,proto3" json:"relay,omitempty"` // a node that is about to have it too, and passes on what has come there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1025,6 +1026,13 @@ func (x *Return) GetValue() *v1.Value {
 func (x *Return) GetNode() []byte {
 	if x != nil {
 		return x.Node
+	}
+	return nil
+}
+
+func (x *Return) GetRelay() []byte {
+	if x != nil {
+		return x.Relay
 	}
 	return nil
 }
@@ -2829,11 +2837,12 @@ const file_node_v1_node_proto_rawDesc = "" +
 	"\trecursive\x18\t \x01(\bR\trecursive\x12\x12\n" +
 	"\x04gone\x18\n" +
 	" \x01(\rR\x04gone\x12,\n" +
-	"\x06return\x18\v \x01(\v2\x14.weft.node.v1.ReturnR\x06return\"b\n" +
+	"\x06return\x18\v \x01(\v2\x14.weft.node.v1.ReturnR\x06return\"x\n" +
 	"\x06Return\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\fR\x06object\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.weft.session.v1.ValueR\x05value\x12\x12\n" +
-	"\x04node\x18\x03 \x01(\fR\x04node\"H\n" +
+	"\x04node\x18\x03 \x01(\fR\x04node\x12\x14\n" +
+	"\x05relay\x18\x04 \x01(\fR\x05relay\"H\n" +
 	"\x03Ask\x12\x1a\n" +
 	"\btemplate\x18\x01 \x01(\rR\btemplate\x12\f\n" +
 	"\x01n\x18\x02 \x01(\x11R\x01n\x12\x17\n" +

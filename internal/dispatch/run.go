@@ -239,8 +239,9 @@ func (m *Machine) recall(l *lease, i int, attempt uint32, fx []Effect) []Effect 
 	return m.revoke(l, fx)
 }
 
-// takenBack queues the tasks again, in front, that a worker gave back.
-// Those it did not give back have begun.
+// takenBack queues the tasks again, in front, that a worker gave back. Those it
+// did not give back have begun, or had not reached it when it was asked: if the
+// first one waits that is so of all behind it, and it is asked again.
 func (m *Machine) takenBack(now time.Duration, ev *Event, fx []Effect) []Effect {
 	l := m.leases.get(ev.Lease)
 	if l == nil {
@@ -269,6 +270,10 @@ func (m *Machine) takenBack(now time.Duration, ev *Event, fx []Effect) []Effect 
 			continue
 		}
 		m.requeue(now, q, it.prio, it.entry)
+	}
+	if l.n > 1 && l.blocked {
+		l.stolen = false
+		m.wakeAt(now + spec.StealAfter)
 	}
 	switch {
 	case l.n == 0 && l.q.create: // its constructor will run through another lease

@@ -155,3 +155,14 @@ def test_references_are_pickled_anywhere(ray):
 def test_ids(ray):
     assert ray.JobID.from_int(1).hex() == "01000000"
     assert ray.ObjectRef.nil().is_nil() and not ray.ObjectRef.from_random().is_nil()
+
+
+def test_recursion_finds_room(ray):
+    """Each call waits for the next, which may have been sent to its worker before it waited."""
+
+    @ray.remote
+    def factorial(n):
+        return n * ray.get(factorial.remote(n - 1)) if n else 1
+
+    for _ in range(40):
+        assert ray.get([factorial.remote(n) for n in range(6)], timeout=60) == [1, 1, 2, 6, 24, 120]

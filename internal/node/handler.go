@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,6 +160,9 @@ func (h *handler) block(m *sessionv1.TaskRef, kind dispatch.EventKind) error {
 	}
 	return h.in(func() error {
 		if task := h.runs(t); task != nil {
+			if kind == dispatch.Blocked && h.n.allHere(objects) {
+				return nil // it is told at once, and lends nothing
+			}
 			if kind == dispatch.Blocked && len(objects) > 0 {
 				h.n.waitsOn[t] = objects
 			}
@@ -169,6 +173,17 @@ func (h *handler) block(m *sessionv1.TaskRef, kind dispatch.EventKind) error {
 		}
 		return nil
 	})
+}
+
+// maxWaits is how many objects a worker names that waits for them, at least.
+const maxWaits = 1000
+
+// allHere reports whether a worker waits for objects that are all here already.
+func (n *Node) allHere(objects []id.Object) bool {
+	if len(objects) == 0 || len(objects) >= maxWaits { // there may be more
+		return false
+	}
+	return !slices.ContainsFunc(objects, n.missing)
 }
 
 // runs is the task of that id if the session's worker has it.

@@ -178,5 +178,15 @@ func (n *Node) statObject(o id.Object) ([]byte, error) {
 			size = -1
 		}
 	}
-	return json.Marshal(map[string]any{"size": size, "by_reference": byReference, "node": n.id.String(), "place": place})
+	at := n.id
+	if a := n.awayOf(o); a != nil {
+		at, place, size = a.node, "shared memory", e.size
+	}
+	nodes := []string{at.String()}
+	for _, other := range n.own.Locations(o, nil) {
+		if other != at && !n.dead[other] {
+			nodes = append(nodes, other.String())
+		}
+	}
+	return json.Marshal(map[string]any{"size": size, "by_reference": byReference, "node": at.String(), "nodes": nodes, "place": place})
 }

@@ -106,6 +106,8 @@ type Strategy struct {
 	Soft   bool     // NodeAffinity: any node if that one is gone
 	Group  id.Group // InGroup
 	Bundle int      // InGroup; -1 is any bundle
+	// Captures, InGroup: what it submits runs in the group as well. Its worker sees to that.
+	Captures bool
 }
 
 // Key identifies tasks that one lease can serve: same job, resources,

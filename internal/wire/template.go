@@ -25,7 +25,7 @@ const MaxRuntimeEnv = 64 << 10
 func TemplateToPB(n uint32, t *spec.Task) *sessionv1.Template {
 	p := &sessionv1.Template{Id: n, Kind: uint32(t.Kind), Function: t.Function, Sig: t.Sig, Name: t.Name,
 		Returns: uint32(t.Returns), Stream: t.Stream, Resources: VectorToPB(&t.Resources),
-		Strategy: uint32(t.Strategy.Kind), StrategySoft: t.Strategy.Soft, StrategyBundle: int32(t.Strategy.Bundle),
+		Strategy: uint32(t.Strategy.Kind), StrategySoft: t.Strategy.Soft, StrategyBundle: int32(t.Strategy.Bundle), Captures: t.Strategy.Captures,
 		Selector: SelectorToPB(t.Selector), Isolated: t.Isolated, MaxRetries: int32(t.MaxRetries), RetryErrors: t.RetryErrors,
 		Priority: int32(t.Priority), WindowItems: uint32(t.WindowItems), WindowBytes: uint64(t.WindowBytes),
 		RuntimeEnv: t.Env.String(), MaxCalls: uint32(t.MaxCalls), Language: t.Language, Code: []byte(t.Code), Portable: t.Portable}
@@ -112,7 +112,7 @@ func taskFromPB(p *sessionv1.Template) (*spec.Task, error) {
 }
 
 func strategyFromPB(p *sessionv1.Template) (s spec.Strategy, err error) {
-	s = spec.Strategy{Kind: spec.StrategyKind(p.Strategy), Soft: p.StrategySoft, Bundle: int(p.StrategyBundle)}
+	s = spec.Strategy{Kind: spec.StrategyKind(p.Strategy), Soft: p.StrategySoft, Bundle: int(p.StrategyBundle), Captures: p.Captures}
 	if p.Strategy > uint32(spec.InGroup) {
 		return s, fmt.Errorf("unknown strategy %d", p.Strategy)
 	}

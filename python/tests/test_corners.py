@@ -1,6 +1,7 @@
 """Corners of the API in which programs of Ray's rely on what Ray does. Each was compared with Ray 2.60."""
 
 import copy
+import os
 import subprocess
 import sys
 
@@ -166,3 +167,103 @@ def test_recursion_finds_room(ray):
 
     for _ in range(40):
         assert ray.get([factorial.remote(n) for n in range(6)], timeout=60) == [1, 1, 2, 6, 24, 120]
+
+
+@pytest.mark.parametrize("through", ["strategy", "options"])
+def test_children_run_in_the_group_that_captures_them(ray, through):
+    from weft.util.placement_group import placement_group, remove_placement_group
+    from weft.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    def where():
+        group = ray.util.get_current_placement_group()
+        return None if group is None else group.id.hex()
+
+    child = ray.remote(num_cpus=1)(where)
+
+    @ray.remote(num_cpus=1)
+    class Child:
+        def where(self):
+            return where()
+
+    @ray.remote(num_cpus=1)
+    def parent():
+        inside = ray.get_runtime_context().should_capture_child_tasks_in_placement_group
+        actor = Child.options(num_cpus=0).remote()
+        return [inside, where(), *ray.get([child.remote(), child.options(num_cpus=0, placement_group=None).remote(), actor.where.remote()])]
+
+    group = placement_group([{"CPU": 1}])
+    strategy = PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True)
+    given = {"strategy": {"scheduling_strategy": strategy}, "options": {"placement_group": group, "placement_group_capture_child_tasks": True}}
+    name = group.id.hex()
+    for _ in range(2):
+        assert ray.get(parent.options(**given[through]).remote(), timeout=30) == [True, name, name, None, name]
+        assert ray.get(parent.remote(), timeout=30) == [False, None, None, None, None]
+    remove_placement_group(group)
+
+
+def test_methods_travel(ray):
+    @ray.remote(num_cpus=0)
+    class Adder:
+        def add(self, a, b=1):
+            return a + b
+
+    @ray.remote
+    def call(method, *args):
+        return ray.get(method.remote(*args))
+
+    adder = Adder.remote()
+    assert ray.get(call.remote(adder.add, 2, 3), timeout=30) == 5
+    assert ray.get([call.remote(Adder.remote().add, i) for i in range(3)], timeout=30) == [1, 2, 3]
+    with pytest.raises(ValueError, match="force=True is not supported"):
+        ray.cancel(adder.add.remote(1), force=True)
+
+
+def test_a_question_lends_no_cpu(ray):
+    @ray.remote(num_cpus=2)
+    def free():
+        return [ray.available_resources().get("CPU", 0) for _ in range(50)]
+
+    assert set(ray.get(free.remote(), timeout=30)) == {0}
+
+
+def test_threads_of_numpy_are_the_cpus_of_the_task(ray):
+    @ray.remote
+    def threads():
+        return os.environ["OMP_NUM_THREADS"]
+
+    assert [ray.get(threads.options(num_cpus=n).remote(), timeout=30) for n in (2, 1, 0.5)] == ["2", "1", "1"]
+    own = {"env_vars": {"OMP_NUM_THREADS": "7"}}
+    assert ray.get(threads.options(num_cpus=2, runtime_env=own).remote(), timeout=60) == "7"
+
+
+def test_function_that_is_too_large(ray):
+    large = bytes(61 << 20)
+
+    @ray.remote
+    def size():
+        return len(large)
+
+    with pytest.raises(ValueError, match=r"too large.*weft\.put"):
+        size.remote()
+
+    @ray.remote
+    def small():
+        return 1
+
+    assert ray.get(small.remote(), timeout=30) == 1
+
+
+def test_where_objects_are(ray):
+    here = ray.get_runtime_context().get_node_id()
+    refs = [ray.put(bytes(n)) for n in (10, 1_000_000)]
+    found = ray.experimental.get_object_locations(refs)
+    for ref, size in zip(refs, (10, 1_000_000)):
+        assert found[ref]["node_ids"] == [here] and found[ref]["object_size"] >= size and not found[ref]["did_spill"]
+    with pytest.raises(ray.exceptions.GetTimeoutError):
+        ray.experimental.get_object_locations(refs, timeout_ms=0)
+
+
+@pytest.mark.parametrize("key", ["max_retries", "max_calls"])
+def test_counts_are_whole(ray, key):
+    with pytest.raises(TypeError, match=f"keyword '{key}'"):
+        ray.remote(**{key: 0.5})(lambda: None)

@@ -101,8 +101,8 @@ def test_max_calls(ray):
     pids = [ray.get(f.remote()) for _ in range(6)]
     assert [pids.index(p) for p in pids] == [0, 0, 2, 2, 4, 4]
     assert sum(ray.get([ray.remote(max_calls=1, max_retries=0)(lambda i: i).remote(i) for i in range(40)])) == sum(range(40))
-    for bad in (-1, 1.5):
-        with pytest.raises(ValueError, match="max_calls"):
+    for bad, error in ((-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="max_calls"):
             ray.remote(max_calls=bad)(shown)
     with pytest.raises(ValueError, match="max_calls"):
         f.options(max_calls=1)

@@ -101,3 +101,61 @@ def test_cancelled_before_the_loop_is_free(ray, slow, held):
     assert ray.get(waits, timeout=30) == "late"
     with pytest.raises(ray.exceptions.TaskCancelledError):
         ray.get(echo, timeout=30)
+
+
+def test_groups_do_not_hold_each_other_up(ray):
+    @ray.remote(num_cpus=0, concurrency_groups={"other": 1})
+    class Grouped:
+        def __init__(self):
+            self.go_on = threading.Event()
+
+        async def held(self):
+            return self.go_on.wait(30)  # holds up the loop of its group
+
+        @ray.method(concurrency_group="other")
+        async def release(self, value):
+            self.go_on.set()
+            return value
+
+    actor = Grouped.remote()
+    held = actor.held.remote()
+    assert ray.get(actor.release.remote(7), timeout=30) == 7
+    assert ray.get(held, timeout=30)
+    assert ray.get([actor.release.remote(i) for i in range(20)], timeout=30) == list(range(20))
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_calls_do_not_wait_for_the_arguments_of_others(ray, slow, asynchronous):
+    @ray.remote(num_cpus=0)
+    class Sync:
+        def echo(self, value):
+            return value
+
+    @ray.remote(num_cpus=0)
+    class Async:
+        async def echo(self, value):
+            return value
+
+    gate = slow.remote()
+    actor = (Async if asynchronous else Sync).options(max_concurrency=2).remote()
+    late = actor.echo.remote(gate.wait.remote("late"))
+    assert ray.get(actor.echo.remote("soon"), timeout=30) == "soon"
+    ray.get(gate.open.remote())
+    assert ray.get(late, timeout=30) == "late"
+
+
+def test_a_callback_that_raises_costs_nothing_else(ray, capfd):
+    @ray.remote(num_cpus=0)
+    def one():
+        return 1
+
+    def fail(_value):
+        raise ValueError("of the callback")
+
+    done = threading.Event()
+    ref = one.remote()
+    ref._on_completed(fail)
+    ref.future().add_done_callback(lambda _: done.set())
+    assert done.wait(30)
+    assert ray.get(one.remote(), timeout=30) == 1
+    assert "of the callback" in capfd.readouterr().err

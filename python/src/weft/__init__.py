@@ -36,9 +36,10 @@ from weft._api import (
     wait,
 )
 from weft._cross import go_actor, go_function, portable
-from weft._ids import ActorClassID, ActorID, ClusterID, FunctionID, JobID, NodeID, ObjectID, PlacementGroupID, TaskID, UniqueID, WorkerID
+from weft._ids import ActorClassID, ActorID, ClusterID, FunctionID, JobID, NodeID, PlacementGroupID, TaskID, UniqueID, WorkerID
 from weft._logging import LoggingConfig
 from weft._refs import ObjectRef, ObjectRefGenerator
+from weft._refs import ObjectRef as ObjectID
 from weft._remote import method
 from weft.client_builder import ClientBuilder, client
 from weft.runtime_context import get_runtime_context

@@ -390,6 +390,8 @@ def cancel(ref: Union[ObjectRef[Any], ObjectRefGenerator], *, force: bool = Fals
     """
     if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"cancel() only supported for object refs. For actors, try weft.kill. Got: {type(ref)}.")
+    if force and isinstance(ref, ObjectRef) and ref._entry.method:
+        raise ValueError("force=True is not supported for calls of actors: weft.kill() ends an actor.")
     session = _state.current()
     session.send(pb.KIND_CANCEL, pb.Cancel(task=ref.task_id().binary(), force=force, recursive=recursive))
     session.flush()

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from weft._ids import ActorClassID, ActorID, ClusterID, FunctionID, JobID, NodeID, ObjectID, PlacementGroupID, TaskID, UniqueID, WorkerID
+from weft._ids import ActorClassID, ActorID, ClusterID, FunctionID, JobID, NodeID, PlacementGroupID, TaskID, UniqueID, WorkerID
 from weft._refs import ObjectRef, ObjectRefGenerator
+from weft._refs import ObjectRef as ObjectID
 
 __all__ = [
     "ActorClassID", "ActorID", "ClusterID", "FunctionID", "JobID", "NodeID", "ObjectID", "ObjectRef", "ObjectRefGenerator", "PlacementGroupID",

@@ -97,11 +97,6 @@ class WorkerID(BaseID):
     __slots__ = ()
 
 
-class ObjectID(BaseID):
-    SIZE = 20
-    __slots__ = ()
-
-
 class FunctionID(BaseID):
     SIZE = 32
     __slots__ = ()

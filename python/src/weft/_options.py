@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from weft import _state
 from weft._devices import NAMES
 from weft._pb import session_pb2 as pb
 
@@ -30,6 +31,9 @@ KNOWN = {"task": _TASK, "actor": _ACTOR, "method": _METHOD}
 _DEFAULT, _SPREAD, _NODE, _GROUP = range(4)
 
 
+_COUNTS = {"max_retries", "max_restarts", "max_task_retries", "max_calls", "max_concurrency", "max_pending_calls"}
+
+
 def check(kind: str, options: dict[str, Any]) -> None:
     """Raises for an option that does not exist or has an impossible value."""
     for key, value in options.items():
@@ -37,6 +41,8 @@ def check(kind: str, options: dict[str, Any]) -> None:
             raise ValueError(f"Invalid option keyword {key} for {kind}s. Valid ones are {sorted(KNOWN[kind])}.")
         if value is None:
             continue
+        if key in _COUNTS and not isinstance(value, int):
+            raise TypeError(f"The type of keyword '{key}' must be {int}, but received type {type(value)}")
         if key in ("num_cpus", "num_gpus", "memory"):
             _amount(key, value)
             if key == "num_gpus":
@@ -44,11 +50,11 @@ def check(kind: str, options: dict[str, Any]) -> None:
         elif key == "resources":
             _resources(value)
         elif key in ("max_retries", "max_restarts", "max_task_retries"):
-            if not isinstance(value, int) or value < -1:
+            if value < -1:
                 raise ValueError(f"The keyword '{key}' only accepts -1 (no limit), 0 or a positive integer, not {value!r}.")
-        elif key == "max_calls" and (not isinstance(value, int) or value < 0):
+        elif key == "max_calls" and value < 0:
             raise ValueError(f"The keyword 'max_calls' only accepts None, 0 or a positive integer, not {value!r}.")
-        elif key in ("max_concurrency",) and (not isinstance(value, int) or value < 1):
+        elif key == "max_concurrency" and value < 1:
             raise ValueError(f"The keyword '{key}' only accepts a positive integer, not {value!r}.")
         elif key == "num_returns" and not (value in ("streaming", "dynamic") or (isinstance(value, int) and value >= 0)):
             raise ValueError(f"The keyword 'num_returns' only accepts 0 or a positive integer, or 'streaming', not {value!r}.")
@@ -133,13 +139,19 @@ def _strategy(t: Any, options: dict[str, Any]) -> None:
     group, bundle = options.get("placement_group"), options.get("placement_group_bundle_index", -1)
     if group is not None and group != "default" and strategy is None:
         _in_group(t, group, bundle)
+        t.captures = bool(options.get("placement_group_capture_child_tasks"))
     elif strategy == "SPREAD":
         t.strategy = _SPREAD
+    elif strategy is None and (group == "default" or "placement_group" not in options):
+        t.strategy_group = _state.captured()
+        if t.strategy_group:
+            t.strategy, t.strategy_bundle, t.captures = _GROUP, -1, True
     elif strategy in (None, "DEFAULT"):
         pass
     elif hasattr(strategy, "placement_group"):
         if strategy.placement_group is not None:
             _in_group(t, strategy.placement_group, strategy.placement_group_bundle_index)
+            t.captures = bool(strategy.placement_group_capture_child_tasks)
     elif hasattr(strategy, "node_id"):
         t.strategy, t.strategy_node, t.strategy_soft = _NODE, bytes.fromhex(strategy.node_id), bool(strategy.soft)
     elif not hasattr(strategy, "hard"):

@@ -106,6 +106,10 @@ def prefix(number: int, await_: bool, actor: bytes = b"", group: str = "") -> by
     return data
 
 
+_MAX_CODE = 60 << 20
+"""Bytes of one function or class, which go in one message."""
+
+
 def code_of(session: Session, thing: Any) -> bytes:
     """Has the node keep the code of a function or class, and returns its hash."""
     before, _values.found.refs = _values.found.refs, []
@@ -119,6 +123,11 @@ def code_of(session: Session, thing: Any) -> bytes:
         ) from error
     finally:
         _values.found.refs = before
+    if len(data) > _MAX_CODE:
+        raise ValueError(
+            f"The remote function or class {getattr(thing, '__qualname__', thing)} is too large: it is pickled with what it refers to, which makes "
+            f"{len(data) >> 20} MiB, and there may be {_MAX_CODE >> 20}. Put what is large into objects with weft.put(), and use their references."
+        )
     digest = hashlib.sha256(data).digest()
     session.blob(digest, data, refs)
     return digest
@@ -164,7 +173,7 @@ class RemoteFunction:
         self._generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         if inspect.iscoroutinefunction(function):
             raise ValueError("'async def' should not be used for remote tasks. Wrap the coroutine in asyncio.run, or use an actor.")
-        self._bound: Optional[tuple[Session, Any]] = None
+        self._bound: Optional[tuple[Session, Any, bytes]] = None
         self._code: Optional[tuple[Session, bytes]] = None
         functools.update_wrapper(self, function)
 
@@ -184,9 +193,9 @@ class RemoteFunction:
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         session = _state.current()
-        bound = self._bound
-        if bound is None or bound[0] is not session:
-            bound = self._bound = session, self._bind(session, self._default_options)
+        bound, group = self._bound, _state.captured()
+        if bound is None or bound[0] is not session or bound[2] != group:
+            bound = self._bound = session, self._bind(session, self._default_options), group
         return self._submit(session, bound[1], args, kwargs)
 
     def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
@@ -247,13 +256,14 @@ class _FunctionOptions:
     def __init__(self, function: RemoteFunction, options: dict[str, Any]) -> None:
         self._function = function
         self._options = options
-        self._bound: Optional[tuple[Session, Any]] = None
+        self._bound: Optional[tuple[Session, Any, bytes]] = None
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
         session = _state.current()
-        if self._bound is None or self._bound[0] is not session:
-            self._bound = session, self._function._bind(session, self._options)
-        return self._function._submit(session, self._bound[1], args, kwargs)
+        bound, group = self._bound, _state.captured()
+        if bound is None or bound[0] is not session or bound[2] != group:
+            bound = self._bound = session, self._function._bind(session, self._options), group
+        return self._function._submit(session, bound[1], args, kwargs)
 
     def options(self, **options: Any) -> _FunctionOptions:
         return self._function.options(**{**self._options, **options})
@@ -396,7 +406,8 @@ def describe_actor(session: Session, a: Any, options: dict[str, Any], cls: str, 
     a.concurrency = concurrency
     for name, limit in (options.get("concurrency_groups") or {}).items():
         a.groups[name] = limit
-    a.out_of_order = bool(options.get("allow_out_of_order_execution"))
+    unordered = options.get("allow_out_of_order_execution")
+    a.out_of_order = concurrency > 1 if unordered is None else unordered  # those that run several at a time keep none waiting for another's arguments
     a.max_pending = max(options.get("max_pending_calls") or 0, 0)
 
 
@@ -507,13 +518,20 @@ def _restore_handle(actor: bytes, info: bytes) -> ActorHandle:
     return ActorHandle(_state.current(), actor, HandleInfo.loads(info), 0)
 
 
-class ActorMethod:
-    """A method of an actor, bound to a handle. It does not keep the handle: whoever has the method from it does."""
+def _restore_method(handle: ActorHandle, name: str, options: dict[str, Any]) -> ActorMethod:
+    method: ActorMethod = getattr(handle, name).options(**options)
+    method._handle = handle
+    return method
 
-    __slots__ = ("_actor", "_bound", "_info", "_name", "_options", "_positional", "_session", "_signature")
+
+class ActorMethod:
+    """A method of an actor, bound to a handle. It does not keep the handle, unless it came alone: whoever has the method from it does."""
+
+    __slots__ = ("_actor", "_bound", "_handle", "_info", "_name", "_options", "_positional", "_session", "_signature")
 
     def __init__(self, handle: ActorHandle, name: str, options: dict[str, Any]) -> None:
         self._session, self._actor, self._info = handle._ray_session, handle._ray_actor, handle._ray_info
+        self._handle: Optional[ActorHandle] = None
         self._name = name
         self._options = options
         self._bound: Any = None
@@ -522,6 +540,9 @@ class ActorMethod:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(f"Actor methods cannot be called directly. Instead of running 'object.{self._name}()', try 'object.{self._name}.remote()'.")
+
+    def __reduce__(self) -> Any:
+        return _restore_method, (ActorHandle(self._session, self._actor, self._info, 0), self._name, self._options)
 
     def options(self, **options: Any) -> ActorMethod:
         _options.check("method", options)
@@ -547,6 +568,8 @@ class ActorMethod:
         tid, entries = session.submit(head, packed, returns)
         if streams:
             return ObjectRefGenerator(session, tid, window)
+        for entry in entries:
+            entry.method = True
         return returned(session, tid, entries)
 
     def _remote(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:

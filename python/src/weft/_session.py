@@ -29,6 +29,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 from collections import deque
 from typing import Any, Callable, Optional
 
@@ -55,7 +56,7 @@ UNKNOWN, AWAITED, WATCHED, THERE, HERE = range(5)
 class Entry:
     """An object as this process knows it."""
 
-    __slots__ = ("asked", "callbacks", "count", "data", "error", "holds", "id", "state", "tag")
+    __slots__ = ("asked", "callbacks", "count", "data", "error", "holds", "id", "method", "state", "tag")
 
     def __init__(self, oid: bytes, state: int, holds: int) -> None:
         self.id = oid
@@ -63,6 +64,7 @@ class Entry:
         self.asked = False  # its value is wanted
         self.count = 0  # ObjectRefs
         self.holds = holds  # references that the node counts for this process
+        self.method = False  # an actor's, called in this process, returns it
         self.tag = 0  # of the value, once HERE
         self.data: Any = b""  # its bytes, or a view of shared memory
         self.error: Any = None  # instead of a value: pb.Error or an exception
@@ -532,7 +534,10 @@ class Session:
             now = callbacks if value else [c for c in callbacks if not c[0]]
             self._callbacks -= len(now)
         for _, call in now:
-            call()
+            try:
+                call()
+            except Exception:  # of the user's: whoever leads goes on
+                traceback.print_exc()
 
     def want(self, entries: list[Entry]) -> None:
         """Asks for values."""
@@ -622,7 +627,7 @@ class Session:
         self._answers[number] = None
         try:
             self.send(kind, message)
-            with self.blocked():
+            with contextlib.nullcontext() if kind == pb.KIND_QUERY else self.blocked():  # which is answered at once
                 self.wait_until(lambda: self._answers[number] is not None)
             reply = self._answers[number]
         finally:

@@ -28,6 +28,21 @@ def current() -> Session:
     return s
 
 
+def placed() -> Any:
+    """What describes where the caller runs: its task's template, or that of its actor's creation; None in a driver."""
+    job = running.get()
+    if job is None:
+        return None
+    actor = session.worker.actor if job.actor and session is not None else None
+    return job.template if actor is None else actor.template
+
+
+def captured() -> bytes:
+    """The placement group in which what the caller submits runs, unless it says otherwise."""
+    template = placed()
+    return template.strategy_group if template is not None and template.captures else b""
+
+
 def _forked() -> None:
     if session is not None:
         session.leave_to_parent()

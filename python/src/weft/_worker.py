@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 class Description:
     """A Template, with what each of its calls needs as plain attributes."""
 
-    __slots__ = ("code", "function", "kind", "message", "plain", "portable", "stream", "window_bytes", "window_items")
+    __slots__ = ("code", "cpus", "function", "kind", "message", "plain", "portable", "stream", "window_bytes", "window_items")
 
     def __init__(self, t: Any) -> None:
         self.message = t
         self.code, self.function, self.kind, self.portable, self.stream = t.code, t.function, t.kind, t.portable, t.stream
         self.window_items, self.window_bytes = t.window_items, t.window_bytes
+        self.cpus = t.resources.get("CPU", 0) // 10_000
         self.plain = t.kind != CREATE and t.returns == 1 and not t.stream and not t.portable  # one pickled result
 
     def __getattr__(self, name: str) -> Any:
@@ -63,6 +64,7 @@ class Job:
         "incarnation",
         "items",
         "lease",
+        "loop",
         "started",
         "task",
         "template",
@@ -81,7 +83,8 @@ class Job:
         self.cancelled = False
         self.begun_at = 0
         self.thread: Optional[int] = None
-        self.future: Any = None  # on an event loop
+        self.loop: Any = None  # on which it runs
+        self.future: Any = None  # there
         self.items: int = template.window_items  # that a generator may still make
         self.bytes: int = template.window_bytes
 
@@ -94,10 +97,12 @@ class Actor:
         self.name: str = job.template.actor.name
         self.retries: int = job.template.actor.max_task_retries
         self.incarnation = job.incarnation
+        self.template = job.template
         self.cls = cls
         self.instance: Any = None
         described = job.template.actor
-        self.loop: Optional[asyncio.AbstractEventLoop] = None
+        self.loop: Optional[asyncio.AbstractEventLoop] = None  # which reads the call lane
+        self.loops: dict[str, asyncio.AbstractEventLoop] = {}  # of an asynchronous one with groups, which do not hold each other up
         self.woken = False  # the loop will look at what has come
         self.flushes = False  # it will write answers
         self.limits: dict[str, Any] = {}
@@ -106,10 +111,12 @@ class Actor:
         if is_async(cls):
             import asyncio
 
-            self.loop = asyncio.new_event_loop()
             for name, limit in groups.items():
                 self.limits[name] = asyncio.Semaphore(limit)
-            threading.Thread(target=self.loop.run_forever, name="weft-loop", daemon=True).start()
+                self.loops[name] = loop = asyncio.new_event_loop()
+                threading.Thread(target=loop.run_forever, name=f"weft-loop-{name}".rstrip("-"), daemon=True).start()
+            if len(groups) == 1:
+                self.loop, self.loops = self.loops[""], {}
         elif described.groups or described.concurrency > 1:
             from concurrent.futures import ThreadPoolExecutor
 
@@ -203,6 +210,7 @@ class Worker:
         self.looped: Optional[_Looped] = None
         self.title = Title()
         self.titled: Any = None  # the description that title is of
+        self.threads = "OMP_NUM_THREADS" not in os.environ  # which says how many numpy may use: as many as the task has CPUs
 
     # The main thread.
 
@@ -256,7 +264,7 @@ class Worker:
 
     def _dispatch(self, job: Job) -> None:
         actor = self.actor
-        if job.template.kind != METHOD or actor is None or not actor.pools:
+        if job.template.kind != METHOD or actor is None or not (actor.pools or actor.loops):
             self._run(job)
             return
         try:
@@ -264,7 +272,15 @@ class Worker:
         except ValueError as error:
             self._answer(job, error=error)
             return
-        actor.pools[group].submit(self._run, job)
+        if actor.loops:
+            job.loop = actor.loops[group]
+            job.loop.call_soon_threadsafe(self._begin_on, job, actor, group)
+        else:
+            actor.pools[group].submit(self._run, job)
+
+    def _begin_on(self, job: Job, actor: Actor, group: str) -> None:
+        """Begins a call on its group's loop."""
+        job.future = job.loop.create_task(self._run_async(job, actor, group))
 
     def begin_arrived(self, actor: Actor) -> None:
         """Begins, on the loop, what has come."""
@@ -275,7 +291,8 @@ class Worker:
             except ValueError as error:
                 self._answer(job, error=error)
             else:
-                job.future = actor.loop.create_task(self._run_async(job, actor, group))  # type: ignore[union-attr]
+                job.loop = actor.loop
+                job.future = job.loop.create_task(self._run_async(job, actor, group))
 
     def _group_of(self, job: Job, actor: Actor) -> str:
         table = actor.limits or actor.pools
@@ -290,6 +307,8 @@ class Worker:
         job.started = True
         if job.template.kind != METHOD and (job.execute.devices or _devices.assigned()):
             _devices.assign(job.execute.devices)
+        if job.template.kind != METHOD and self.threads:
+            os.environ["OMP_NUM_THREADS"] = str(max(job.template.cpus, 1))
         if job.template is not self.titled and job.template.kind != METHOD:  # for which its actor's name stands
             self.titled = job.template
             self.title.set(job.template.name.removesuffix(".__init__"))
@@ -452,12 +471,19 @@ class Worker:
             last = not self.jobs
         session = self.session
         session.call.queue(_RESULT, body)
-        if job.future is not None:
+        if job.future is None:
+            if last:
+                session.flush()
+            elif not session._poked:
+                session.poke()
+        elif job.loop is self._reader():
             self._flush_soon(alone=not self.running)
-        elif last:
-            session.flush()
-        elif not session._poked:
-            session.poke()
+        else:
+            self._flush_answers()
+
+    def _reader(self) -> Any:
+        """The loop that reads the call lane, if one does."""
+        return self.actor.loop if self.actor is not None else None
 
     def _flush_soon(self, alone: bool) -> None:
         """Writes, when the loop has gone round, the answers of all calls that have ended by then. One that was alone goes at once."""
@@ -465,13 +491,16 @@ class Worker:
         if actor is None or actor.loop is None or actor.flushes:
             return
         if alone:
-            self._flush_answers(actor)
+            self._flush_answers()
         else:
             actor.flushes = True
-            actor.loop.call_soon(self._flush_answers, actor)
+            actor.loop.call_soon(self._flush_gathered, actor)
 
-    def _flush_answers(self, actor: Actor) -> None:
+    def _flush_gathered(self, actor: Actor) -> None:
         actor.flushes = False
+        self._flush_answers()
+
+    def _flush_answers(self) -> None:
         with contextlib.suppress(Exception):  # the node is gone, and the main thread sees to that
             self.session.flush()
 
@@ -635,8 +664,8 @@ class Worker:
             waiting = job in self.jobs
             if waiting:
                 self.jobs.remove(job)
-            elif job.template.kind == METHOD and self.actor is not None and self.actor.loop is not None:
-                self.actor.loop.call_soon_threadsafe(_cancel, job)
+            elif job.loop is not None:
+                job.loop.call_soon_threadsafe(_cancel, job)
             elif job.started and job.thread == threading.main_thread().ident and job.template.kind == TASK:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
         if waiting:

@@ -49,16 +49,21 @@ class RuntimeContext:
         return None if actor is None else actor.name
 
     def get_placement_group_id(self) -> Optional[str]:
-        job = _state.running.get()
-        return None if job is None or not job.template.strategy_group else job.template.strategy_group.hex()
+        template = _state.placed()
+        return None if template is None or not template.strategy_group else template.strategy_group.hex()
 
     def get_assigned_resources(self) -> dict[str, float]:
-        job = _state.running.get()
-        return {} if job is None else {k: v / 10_000 for k, v in job.template.resources.items()}
+        template = _state.placed()
+        return {} if template is None else {k: v / 10_000 for k, v in template.resources.items()}
 
     def get_accelerator_ids(self) -> dict[str, list[str]]:
         """The ids of the devices that the task or actor has, by resource; the process is shown no others."""
         return {name: _devices.ids(name) for name in _devices.NAMES}
+
+    @property
+    def should_capture_child_tasks_in_placement_group(self) -> bool:
+        """Whether what the task or actor submits runs in its placement group, unless it says otherwise."""
+        return bool(_state.captured())
 
     def is_canceled(self) -> bool:
         job = _state.running.get()

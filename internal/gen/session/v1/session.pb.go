@@ -1023,6 +1023,7 @@ type Template struct {
 	// argument, and results are encoded so that every language reads them. Go's
 	// functions are called so by everybody.
 	Portable      bool `protobuf:"varint,27,opt,name=portable,proto3" json:"portable,omitempty"`
+	Captures      bool `protobuf:"varint,28,opt,name=captures,proto3" json:"captures,omitempty"` // in a placement group: so is what it submits, unless that says otherwise
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1235,6 +1236,13 @@ func (x *Template) GetMaxCalls() uint32 {
 func (x *Template) GetPortable() bool {
 	if x != nil {
 		return x.Portable
+	}
+	return false
+}
+
+func (x *Template) GetCaptures() bool {
+	if x != nil {
+		return x.Captures
 	}
 	return false
 }
@@ -4381,7 +4389,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04Slab\x12\x12\n" +
 	"\x04slab\x18\x01 \x01(\rR\x04slab\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1a\n" +
-	"\bwritable\x18\x03 \x01(\bR\bwritable\"\x99\a\n" +
+	"\bwritable\x18\x03 \x01(\bR\bwritable\"\xb5\a\n" +
 	"\bTemplate\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x1a\n" +
@@ -4411,7 +4419,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\vruntime_env\x18\x19 \x01(\tR\n" +
 	"runtimeEnv\x12\x1b\n" +
 	"\tmax_calls\x18\x1a \x01(\rR\bmaxCalls\x12\x1a\n" +
-	"\bportable\x18\x1b \x01(\bR\bportable\x1a<\n" +
+	"\bportable\x18\x1b \x01(\bR\bportable\x12\x1a\n" +
+	"\bcaptures\x18\x1c \x01(\bR\bcaptures\x1a<\n" +
 	"\x0eResourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x12R\x05value:\x028\x01J\x04\b\x16\x10\x17\"B\n" +

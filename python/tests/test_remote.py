@@ -108,6 +108,7 @@ def test_program_of_ray(head, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         textwrap.dedent(f"""
+        import sys
         import ray
         with ray.init("ray://{head.cluster_address}") as context:
             assert context.ray_version == ray.__version__
@@ -115,7 +116,8 @@ def test_program_of_ray(head, tmp_path):
             def say(x):
                 print("said by", x)
                 return ray.get(ray.put(x))
-            print("returned", ray.get(say.remote("a worker")))
+            # print writes an unbuffered line in parts, between which the worker's may come.
+            sys.stdout.write(f"returned {{ray.get(say.remote('a worker'))}}\\n")
             input()
         print("connected", ray.is_initialized())
         """)

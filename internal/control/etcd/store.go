@@ -46,7 +46,10 @@ func (s *Store) Get(ctx context.Context, key string) (control.Record, error) {
 	if err := control.CheckKey(key); err != nil {
 		return control.Record{}, err
 	}
-	ctx, done := s.begin(ctx)
+	ctx, done, err := s.begin(ctx, "get", key)
+	if err != nil {
+		return control.Record{}, err
+	}
 	defer done()
 	got, err := s.client.Get(ctx, s.root+key)
 	if err != nil {
@@ -60,7 +63,10 @@ func (s *Store) Get(ctx context.Context, key string) (control.Record, error) {
 
 // List implements control.Store.
 func (s *Store) List(ctx context.Context, r control.Range) (control.Listing, error) {
-	ctx, done := s.begin(ctx)
+	ctx, done, err := s.begin(ctx, "list", r.Prefix)
+	if err != nil {
+		return control.Listing{}, err
+	}
 	defer done()
 	first := s.root + r.Prefix
 	end := clientv3.GetPrefixRangeEnd(first)
@@ -83,11 +89,11 @@ func (s *Store) Commit(ctx context.Context, t control.Txn) (control.Revision, er
 	if err := t.Validate(); err != nil {
 		return 0, err
 	}
-	ctx, done := s.begin(ctx)
-	defer done()
-	if err := ctx.Err(); err != nil { // the client might send it nevertheless
-		return 0, s.failed(ctx, "commit", "", err)
+	ctx, done, err := s.begin(ctx, "commit", firstKey(&t))
+	if err != nil {
+		return 0, err
 	}
+	defer done()
 	conds := make([]clientv3.Cmp, 0, len(t.If))
 	reads := make([]clientv3.Op, 0, len(t.If))
 	for _, c := range t.If {
@@ -148,7 +154,10 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (control.LeaseID, 
 	if ttl <= 0 {
 		return 0, fmt.Errorf("control: a lease of %v: %w", ttl, control.ErrInvalid)
 	}
-	ctx, done := s.begin(ctx)
+	ctx, done, err := s.begin(ctx, "grant", "")
+	if err != nil {
+		return 0, err
+	}
 	defer done()
 	got, err := s.client.Grant(ctx, int64(math.Ceil(ttl.Seconds())))
 	if err != nil {
@@ -159,9 +168,12 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (control.LeaseID, 
 
 // Renew implements control.Store.
 func (s *Store) Renew(ctx context.Context, l control.LeaseID) error {
-	ctx, done := s.begin(ctx)
+	ctx, done, err := s.begin(ctx, "renew a lease", "")
+	if err != nil {
+		return err
+	}
 	defer done()
-	if _, err := s.client.KeepAliveOnce(ctx, clientv3.LeaseID(l)); err != nil {
+	if _, err = s.client.KeepAliveOnce(ctx, clientv3.LeaseID(l)); err != nil {
 		return s.failed(ctx, "renew a lease", "", err)
 	}
 	return nil
@@ -169,9 +181,12 @@ func (s *Store) Renew(ctx context.Context, l control.LeaseID) error {
 
 // Revoke implements control.Store.
 func (s *Store) Revoke(ctx context.Context, l control.LeaseID) error {
-	ctx, done := s.begin(ctx)
+	ctx, done, err := s.begin(ctx, "revoke a lease", "")
+	if err != nil {
+		return err
+	}
 	defer done()
-	_, err := s.client.Revoke(ctx, clientv3.LeaseID(l))
+	_, err = s.client.Revoke(ctx, clientv3.LeaseID(l))
 	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return s.failed(ctx, "revoke a lease", "", err)
 	}
@@ -185,14 +200,21 @@ func (s *Store) Close() error {
 	return s.close()
 }
 
-// begin returns a context that ends with ctx or the store.
-func (s *Store) begin(ctx context.Context) (context.Context, context.CancelFunc) {
+// begin returns a context that ends with ctx or the store, and an error if it
+// has ended: the client of an embedded member does what it is asked
+// nevertheless.
+func (s *Store) begin(ctx context.Context, op, key string) (context.Context, context.CancelFunc, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.ctx, func() { cancel(control.ErrClosed) })
 	if s.ctx.Err() != nil {
 		cancel(control.ErrClosed)
 	}
-	return ctx, func() { stop(); cancel(nil) }
+	done := func() { stop(); cancel(nil) }
+	if err := ctx.Err(); err != nil {
+		defer done()
+		return nil, nil, s.failed(ctx, op, key, err)
+	}
+	return ctx, done, nil
 }
 
 // failed says what an operation was, in the words of package control. A

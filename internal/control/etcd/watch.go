@@ -46,11 +46,11 @@ type watcher struct {
 
 // Watch implements control.Store.
 func (s *Store) Watch(ctx context.Context, prefix string, after control.Revision) (control.Watcher, error) {
-	begun, done := s.begin(ctx)
-	defer done()
-	if begun.Err() != nil {
-		return nil, s.failed(begun, "watch", prefix, begun.Err())
+	_, done, err := s.begin(ctx, "watch", prefix)
+	if err != nil {
+		return nil, err
 	}
+	done()
 	w := &watcher{store: s, prefix: prefix, after: after, changed: make(chan struct{})}
 	w.ctx, w.cancel = context.WithCancel(s.ctx)
 	return w, nil

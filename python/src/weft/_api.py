@@ -209,7 +209,8 @@ def _print_log(m: Any) -> None:
     name = f"{m.name} " if m.name else ""
     out = sys.stderr if m.stderr else sys.stdout
     who = f"({name}pid={m.pid})"
-    print(f"\x1b[36m{who}\x1b[0m {line}" if out.isatty() else f"{who} {line}", file=out)
+    # One write, so that what the program itself prints cannot come before the end of the line.
+    out.write(f"\x1b[36m{who}\x1b[0m {line}\n" if out.isatty() else f"{who} {line}\n")
 
 
 @atexit.register

@@ -386,13 +386,14 @@ func (n *Node) takeBack(l dispatch.Lease) {
 }
 
 // interruptWorker tells a worker to stop a task. A task that is to be stopped by
-// force takes its process with it, if that is its own.
+// force takes its process with it, if that is its own: the process of a method is
+// its actor's, which serves others too.
 func (n *Node) interruptWorker(t *task, force bool) {
 	s := n.workerSession(t.worker)
 	if s == nil {
 		return
 	}
-	if force && s.worker.class.Isolated {
+	if force && s.worker.class.Isolated && t.spec.Kind != spec.KindMethod {
 		s.worker.proc.Kill()
 		return
 	}

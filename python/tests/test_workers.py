@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -104,6 +105,33 @@ def test_a_killed_worker_is_reported(ray, actor):
 
     with pytest.raises(ray.exceptions.RayActorError, match="SIGSEGV"):
         ray.get(a.run.remote(die))
+
+
+def test_a_killed_caller_takes_no_actor_along(ray, actor):
+    @ray.remote(num_cpus=0, max_concurrency=2)
+    class Server:
+        def __init__(self):
+            self.started = threading.Event()
+
+        def started_one(self):
+            return self.started.wait(30)
+
+        def pid(self):
+            return os.getpid()
+
+        def serve(self):
+            self.started.set()
+            until(lambda: ray.get_runtime_context().is_canceled())
+
+    server, caller = Server.remote(), actor.remote()
+    pids = ray.get([server.pid.remote(), caller.pid.remote()])
+    call = caller.run.remote(lambda server: ray.get(server.serve.remote()), server)
+    assert ray.get(server.started_one.remote())
+    os.kill(pids[1], signal.SIGKILL)
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(call)
+    # Twice: both of its threads are free again.
+    assert ray.get([server.pid.remote() for _ in range(2)]) == [pids[0]] * 2
 
 
 def test_a_killed_zygote_takes_nobody_along(ray, actor):

@@ -202,12 +202,12 @@ func (c *function) create(ctx context.Context, args [3]client.Arg, opts []ActorO
 		return &handle{class: c, ready: failed(err)}
 	}
 	oneReturn(s, call)
-	if actor.Name == "" {
+	if !actor.Registered() {
 		s.Submit(ctx, call)
 		if !s.Info().Embedded && !call.Fut1.Shared.Load() { // it failed here: the node knows no such actor
 			return &handle{id: call.Task, class: c, ready: &call.Fut1}
 		}
-	} else if found, err := s.CreateNamed(ctx, call); err != nil {
+	} else if found, err := s.CreateRegistered(ctx, call); err != nil {
 		return &handle{class: c, ready: failed(err)}
 	} else if found.Actor != call.Task {
 		return newHandle(s, found.Actor, c, nil)

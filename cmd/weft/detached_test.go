@@ -78,6 +78,13 @@ func TestDetachedOutlivesItsNodes(t *testing.T) {
 	if err != nil || got != (counted{1, m.nodes[2].Node}) {
 		t.Fatal(got, err)
 	}
+	nameless := counts.New(ctx, weft.Detached(), weft.CPU(0.1), weft.OnNode(m.nodes[2].Node, true))
+	for want := 1; want <= 2; want++ { // its death would have reached this node by the second
+		if got, err := countAdd.Call(ctx, nameless); err != nil || got.N != want {
+			t.Fatal(got, err)
+		}
+	}
+	weft.Kill(nameless, false)
 	if err := maker.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -143,8 +143,8 @@ func found(got any, err error) (ActorInfo, error) {
 	return ActorInfo{Actor: a, Class: m.Class, Language: m.Language}, err
 }
 
-// CreateNamed implements Session.
-func (r *Remote) CreateNamed(ctx context.Context, c *Call) (ActorInfo, error) {
+// CreateRegistered implements Session.
+func (r *Remote) CreateRegistered(ctx context.Context, c *Call) (ActorInfo, error) {
 	n, ch, err := r.openRequest(ctx)
 	if err != nil {
 		return ActorInfo{}, err

@@ -100,9 +100,10 @@ type Session interface {
 	Submit(ctx context.Context, c *Call)
 	// SubmitStream starts c and returns its consumer's end.
 	SubmitStream(ctx context.Context, c *Call) Stream
-	// CreateNamed starts c, an actor with a registered name, and returns the
-	// actor that now has the name: c's, or with GetIfExists an older one.
-	CreateNamed(ctx context.Context, c *Call) (ActorInfo, error)
+	// CreateRegistered starts c, an actor that a cluster has a record of, and
+	// returns the actor that now has its name, if it has one: c's, or with
+	// GetIfExists an older one.
+	CreateRegistered(ctx context.Context, c *Call) (ActorInfo, error)
 	// Put makes v an object; f is completed (embedded) or released to be fetched.
 	Put(ctx context.Context, f *Future, v any, codec Codec) error
 	// Reserve waits for room for an object of up to size bytes, to be written in place.

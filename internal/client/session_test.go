@@ -423,7 +423,7 @@ func TestNodeDies(t *testing.T) {
 		"query":  func() error { _, err := d.Query(t.Context(), "x", nil); return err },
 		"stream": func() error { item, err := s.Next(t.Context()); return errors.Join(item.Err, err) },
 		"create": func() error {
-			_, err := d.CreateNamed(t.Context(), newCall(d, sealed(&spec.Task{Kind: spec.KindCreate, Function: newTally.Name,
+			_, err := d.CreateRegistered(t.Context(), newCall(d, sealed(&spec.Task{Kind: spec.KindCreate, Function: newTally.Name,
 				Sig: newTally.Sig, Actor: &spec.Actor{Concurrency: 1}}), newTally, Arg{Val: 1}))
 			return err
 		},

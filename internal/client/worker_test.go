@@ -112,7 +112,7 @@ func TestActor(t *testing.T) {
 	if _, err := get[any](t, &c.Fut1); !errors.Is(err, wire.UserError) {
 		t.Errorf("a failing constructor: got %v", err)
 	}
-	info, err := d.CreateNamed(t.Context(), newCall(d, sealed(&spec.Task{Kind: spec.KindCreate, Function: newTally.Name, Sig: newTally.Sig,
+	info, err := d.CreateRegistered(t.Context(), newCall(d, sealed(&spec.Task{Kind: spec.KindCreate, Function: newTally.Name, Sig: newTally.Sig,
 		Actor: &spec.Actor{Name: "x", Concurrency: 1}}), newTally, Arg{Val: 1}))
 	if err != nil || info.Class != "class" {
 		t.Errorf("create: got %+v, %v", info, err)

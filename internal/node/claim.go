@@ -22,11 +22,11 @@ type find struct {
 	then            func(client.ActorInfo, error)
 }
 
-// createNamed makes a named actor, or has one that there is already found. The
+// createRegistered makes a named actor, or has one that there is already found. The
 // answer may come later: the name is the cluster's to give.
-func (n *Node) createNamed(t *task, s *session, then func(id.Actor, error)) {
+func (n *Node) createRegistered(t *task, s *session, then func(id.Actor, error)) {
 	a := t.spec.Actor
-	if _, taken := n.actors.Find(a.Namespace, a.Name); taken || a.Name == "" && !a.Detached || n.cfg.Cluster == nil {
+	if _, taken := n.actors.Find(a.Namespace, a.Name); taken || !a.Registered() || n.cfg.Cluster == nil {
 		then(n.createActor(t, s))
 		return
 	}

@@ -197,8 +197,8 @@ func (l *Local) SubmitStream(ctx context.Context, c *client.Call) client.Stream 
 	return s
 }
 
-// CreateNamed implements client.Session.
-func (l *Local) CreateNamed(ctx context.Context, c *client.Call) (client.ActorInfo, error) {
+// CreateRegistered implements client.Session.
+func (l *Local) CreateRegistered(ctx context.Context, c *client.Call) (client.ActorInfo, error) {
 	if c.Spec.Actor.Namespace == "" {
 		c.Spec.Actor.Namespace = l.n.cfg.Namespace
 	}
@@ -208,7 +208,7 @@ func (l *Local) CreateNamed(ctx context.Context, c *client.Call) (client.ActorIn
 			then(client.ActorInfo{}, errClosed())
 			return
 		}
-		n.createNamed(t, n.sessions[t.session], func(a id.Actor, err error) {
+		n.createRegistered(t, n.sessions[t.session], func(a id.Actor, err error) {
 			then(client.ActorInfo{Actor: a, Class: c.Spec.Actor.Class}, err)
 		})
 	})

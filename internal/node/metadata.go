@@ -113,7 +113,7 @@ func (n *Node) jobRecord(j *job, gone bool) {
 // actorMetadata records an actor that has a name or outlives its job.
 func (n *Node) actorMetadata(e *actor.Effect) {
 	info, ok := n.actors.Get(e.Actor)
-	if !ok || info.Spec.Actor.Name == "" && !info.Spec.Actor.Detached {
+	if !ok || !info.Spec.Actor.Registered() {
 		return
 	}
 	if n.cfg.Cluster != nil && !info.Remote {

@@ -130,7 +130,7 @@ func (n *Node) createRemote(s *session, m *sessionv1.Submit, size int) error {
 		return err
 	}
 	request := m.Request
-	n.createNamed(t, s, func(found id.Actor, err error) {
+	n.createRegistered(t, s, func(found id.Actor, err error) {
 		info := client.ActorInfo{Actor: found}
 		if known, ok := n.actors.Get(found); ok {
 			info = actorInfo(found, known.Spec)

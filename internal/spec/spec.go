@@ -88,6 +88,10 @@ type Actor struct {
 	MaxPending     int            // calls a caller may have outstanding; 0 is unbounded
 }
 
+// Registered reports whether a cluster has a record of the actor, so that others
+// can find it, or a node can keep it that did not make it.
+func (a *Actor) Registered() bool { return a.Name != "" || a.Detached }
+
 // StrategyKind says how a node is chosen.
 type StrategyKind uint8
 

@@ -125,7 +125,7 @@ class GoActorClass:
         )  # fmt: skip
         describe_actor(session, t.actor, options, self._name, options.get("max_concurrency") or 1)
         packed, _keep = pack(session, args, kwargs)
-        return new_handle(session, prefix(session.template(t), False), packed, self.handle, options.get("name") is not None)
+        return new_handle(session, t, packed, self.handle)
 
     def handle(self, session: Session, actor: bytes, _meta: bytes) -> ActorHandle:
         return GoActorHandle(session, actor, HandleInfo(self._name, {}, self._options.get("max_task_retries") or 0), 1)

@@ -364,14 +364,13 @@ class ActorClass:
         if self._code is None or self._code[0] is not session:
             self._code = session, code_of(session, cls)
         info = HandleInfo(cls.__name__, self._methods, options.get("max_task_retries") or 0, cls)
-        named = options.get("name") is not None
         t = self._template(session, info)
         packed, _keep = pack(session, args, kwargs)
 
         def handle(session: Session, actor: bytes, meta: bytes) -> ActorHandle:
             return ActorHandle(session, actor, HandleInfo.loads(meta) if meta else info, 1)
 
-        return new_handle(session, prefix(session.template(t), False), packed, handle, named)
+        return new_handle(session, t, packed, handle)
 
     def _check_arguments(self, args: Any, kwargs: Any) -> None:
         init = inspect.getattr_static(self.__ray_actor_class__, "__init__")
@@ -411,10 +410,11 @@ def describe_actor(session: Session, a: Any, options: dict[str, Any], cls: str, 
     a.max_pending = max(options.get("max_pending_calls") or 0, 0)
 
 
-def new_handle(session: Session, head: bytes, packed: bytes, handle: Callable[[Session, bytes, bytes], ActorHandle], named: bool) -> ActorHandle:
+def new_handle(session: Session, template: Any, packed: bytes, handle: Callable[[Session, bytes, bytes], ActorHandle]) -> ActorHandle:
     """Submits a constructor and returns what ``handle(session, actor, meta)`` makes of the actor, or of the one that has its name."""
-    if named:
-        tid, entries, found = _create_named(session, head, packed)
+    head = prefix(session.template(template), False)
+    if template.actor.name or template.actor.detached:  # a cluster has to know it first
+        tid, entries, found = _create_registered(session, head, packed)
         made = handle(session, bytes(found.actor), found.meta)
     else:
         tid, entries = session.submit(head, packed, 1)
@@ -425,7 +425,7 @@ def new_handle(session: Session, head: bytes, packed: bytes, handle: Callable[[S
     return made
 
 
-def _create_named(session: Session, head: bytes, packed: bytes) -> Any:
+def _create_registered(session: Session, head: bytes, packed: bytes) -> Any:
     number = next(session._requests)
     packed += pb.Submit(request=number).SerializeToString()
     session._answers[number] = None

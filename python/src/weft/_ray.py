@@ -43,6 +43,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = sys.modules[module.__name__].__spec__ = self._spec  # import has put ray's there
+        # What the package has imported is known under both names now: an import of it later would put the module where the
+        # package may have something else of that name, as ray.util has the function placement_group.
+        for name in [n for n in sys.modules if n.startswith(module.__name__ + ".")]:
+            sys.modules.setdefault("ray" + name[len("weft") :], sys.modules[name])
 
 
 def _ours(name: str) -> str:

@@ -272,6 +272,28 @@ def test_wait_and_timeouts(ray):
     assert len(ready) == 1000 and rest == []
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_get_raises_as_soon_as_one_has_failed(ray, first):
+    @ray.remote
+    def fail():
+        raise KeyError("x")
+
+    @ray.remote
+    def never():
+        while True:
+            time.sleep(0.005)
+
+    refs = [never.remote(), fail.remote()]
+    if first:
+        ray.wait(refs)
+    with pytest.raises(KeyError, match="x"):
+        ray.get(refs)
+    assert ray.wait(refs, num_returns=2, timeout=0) == (refs[1:], refs[:1])
+    ray.cancel(refs[0])
+    with pytest.raises(KeyError, match="x"):
+        ray.get(refs)
+
+
 def test_generators(ray, tmp_path):
     @ray.remote
     def count(n):

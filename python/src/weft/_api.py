@@ -271,7 +271,8 @@ def get(refs: Sequence[ObjectRef[Any]], *, timeout: Optional[float] = None) -> l
 def get(refs: Any, *, timeout: Optional[float] = None) -> Any:
     """The value of a reference, or a list of the values of a list of them.
 
-    Raises what a task raised, as a class that is also RayTaskError; GetTimeoutError after ``timeout`` seconds.
+    Raises what a task raised, as a class that is also RayTaskError; GetTimeoutError after ``timeout`` seconds. Of several it
+    raises as soon as one of them has failed.
     """
     session = _state.current()
     if isinstance(refs, ObjectRefGenerator):
@@ -290,18 +291,31 @@ def get(refs: Any, *, timeout: Optional[float] = None) -> Any:
             raise TypeError(f"Attempting to call `get` on the value {ref!r}, which is not an ObjectRef.")
         ref._check(session)
         entries.append(ref._entry)
-    waiting = [e for e in entries if e.state != HERE]
-    if waiting:
+    if not _failed(session, entries) and (waiting := [e for e in entries if e.state != HERE]):
         _wait_for(session, waiting, timeout)
+    if failed := _failed(session, entries):
+        session.result(failed)
     return [session.result(e) for e in entries]
 
 
+def _failed(session: Session, entries: list[Any]) -> Any:
+    """The first that has an error, or None."""
+    return next((e for e in entries if e.error is not None), None) if session.failures else None
+
+
 def _wait_for(session: Session, entries: list[Any], timeout: Optional[float]) -> None:
+    """Returns when all are there, or one with an error is. Raises GetTimeoutError."""
     session.want(entries)
     left = iter(entries)
     waits = [next(left, None)]
+    failures, failed = -1, False
 
     def done() -> bool:
+        nonlocal failures, failed
+        if session.failures != failures:
+            failures, failed = session.failures, _failed(session, entries) is not None
+        if failed:
+            return True
         while waits[0] is not None and waits[0].state == HERE:
             waits[0] = next(left, None)
         return waits[0] is None

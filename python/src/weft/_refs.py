@@ -228,7 +228,7 @@ class ObjectRefGenerator:
             # As a reference whose get raises, like every other failure of a task.
             self._told = True
             entry = Entry(self._task + b"\xff\xff\xff\xff", HERE, 0)
-            entry.error = self._error
+            self._session.fail(entry, self._error)
             return ObjectRef(entry, self._session)
         raise StopIteration
 
@@ -282,7 +282,7 @@ class ObjectRefGenerator:
     def _complete(self) -> None:
         ref = self._completion
         if ref is not None:
-            ref._entry.error = self._error
+            self._session.fail(ref._entry, self._error)
             ref._entry.state = HERE
             self._session._call_back(ref._entry, True)
 

@@ -158,6 +158,7 @@ class Session:
     def __init__(self, call: socket.socket, side: Optional[socket.socket], hello: Any, address: str = "", worker: Any = None) -> None:
         self.call = Lane(call)
         self.entries: dict[bytes, Entry] = {}
+        self.failures = 0  # entries that got an error; who waits for several looks for those of theirs when it changes
         self.streams: dict[bytes, Any] = {}
         self._kept: set[bytes] = set()
         self.slabs = Slabs()
@@ -500,10 +501,15 @@ class Session:
         """Gives an entry its value."""
         entry.tag, entry.data = value.tag, value.data
         if value.HasField("error"):
-            entry.error = value.error
+            self.fail(entry, value.error)
         elif value.HasField("at"):
             oid = entry.id
             entry.data = self.slabs.view(value.at, value.size or value.at.size, lambda: self._unpin(oid))
+
+    def fail(self, entry: Entry, error: Any) -> None:
+        """Gives an entry an error: a pb.Error or an exception."""
+        entry.error = error
+        self.failures += 1
 
     def _unpin(self, oid: bytes) -> None:
         self._unpins.append(oid)

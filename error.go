@@ -42,6 +42,7 @@ const (
 	Unauthenticated   = wire.Unauthenticated   // no or a wrong token, or one that does not allow that
 	Invalid           = wire.Invalid           // an argument is wrong
 	PendingCallsLimit = wire.PendingCallsLimit // MaxPending is reached
+	GroupRemoved      = wire.GroupRemoved      // its placement group has been removed
 )
 
 // ErrExit is what an actor's method returns, perhaps wrapped, to end its actor

@@ -61,8 +61,9 @@ func NewGroup(ctx context.Context, layout Layout, bundles ...map[string]float64)
 	return &Group{id: gid, bundles: len(bundles), sess: s}, nil
 }
 
-// Remove gives the group's resources back. Tasks and actors that still wait for
-// it fail with code Unschedulable; those that run are not disturbed.
+// Remove gives the group's resources back. Its actors end, and so do the processes
+// of its isolated tasks; tasks that still wait for it, or are to run there again,
+// fail with code GroupRemoved. Tasks that share a process run to their end.
 func (g *Group) Remove() { g.sess.RemoveGroup(g.id) }
 
 // String is the group's id.

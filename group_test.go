@@ -46,16 +46,20 @@ func TestPlacementGroup(t *testing.T) {
 func TestPlacementGroupRemoved(t *testing.T) {
 	onBoth(t, small, func(t *testing.T, c *wefttest.Cluster) {
 		ctx := c.Context()
-		g := must[*weft.Group](t)(weft.NewGroup(ctx, weft.Pack, bundle{"CPU": 1}))
+		g := must[*weft.Group](t)(weft.NewGroup(ctx, weft.Pack, bundle{"CPU": 1}, bundle{"CPU": 1}))
 		m, arrived, leave := newMeeting(t)
 		running := meet.Remote(ctx, m, weft.In(g, 0))
 		c.Eventually("the task in the group", arrived.happened)
 		waiting := square.Remote(ctx, 2, weft.In(g, 0))
+		a := tallies.New(ctx, 1, weft.In(g, 1))
+		equal(t, 3)(tallyAdd.Call(ctx, a, 2))
 		g.Remove()
-		_, err := waiting.Get(ctx)
-		isCode(t, err, weft.Unschedulable, "removed")
+		_, err := tallyAdd.Call(ctx, a, 2)
+		isCode(t, err, weft.ActorDied, "its placement group was removed")
+		_, err = waiting.Get(ctx)
+		isCode(t, err, weft.GroupRemoved, "removed")
 		_, err = square.Call(ctx, 2, weft.In(g, 0))
-		isCode(t, err, weft.Unschedulable, "removed")
+		isCode(t, err, weft.GroupRemoved, "removed")
 		if err := leave.set(); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	sessionv1 "github.com/weftrun/weft/internal/gen/session/v1"
 	"github.com/weftrun/weft/internal/id"
@@ -228,6 +229,27 @@ func (r *Remote) Blocked(ctx context.Context, on ...*Future) (resume func()) {
 		if atomic.AddInt32(&run.waits, -1) == 0 {
 			r.out.add(sessionv1.Kind_KIND_UNBLOCKED, &sessionv1.TaskRef{Task: run.Task[:]})
 		}
+	}
+}
+
+// blockedAfter is Blocked from when a while has passed, unless the wait is over by then.
+func (r *Remote) blockedAfter(ctx context.Context, d time.Duration) (resume func()) {
+	var mu sync.Mutex
+	var over bool
+	end := func() {}
+	begin := time.AfterFunc(d, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			end = r.Blocked(ctx)
+		}
+	})
+	return func() {
+		begin.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		end()
 	}
 }
 

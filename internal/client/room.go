@@ -14,6 +14,9 @@ import (
 // pins and references that nobody has any more: they may be what fills memory.
 const gcAfter = 100 * time.Millisecond
 
+// lendAfter is how long a task waits for room before it lends its CPU to others.
+const lendAfter = 10 * time.Millisecond
+
 // remoteRoom is a reservation in the node's shared memory.
 type remoteRoom struct {
 	r           *Remote
@@ -31,7 +34,7 @@ func (r *Remote) room(ctx context.Context, size int64) (*remoteRoom, error) {
 	m := &sessionv1.Reserve{Size: uint64(size)}
 	if run := FromContext(ctx); run != nil && !run.Task.IsZero() {
 		m.Task = run.Task[:]
-		defer r.Blocked(ctx)()
+		defer r.blockedAfter(ctx, lendAfter)()
 	}
 	collect := time.AfterFunc(gcAfter, runtime.GC)
 	defer collect.Stop()

@@ -59,7 +59,8 @@ type shortage struct {
 	asked, have resource.Amount
 }
 
-const groupResource = "placement group"
+// GroupResource is the name of what is lacking where a bundle was removed.
+const GroupResource = "placement group"
 
 // never reports whether s can be satisfied even by an empty node, and if not
 // what is missing.
@@ -68,7 +69,7 @@ func (m *Machine) never(s *shape) (shortage, bool) {
 		name, asked, have, missing := m.node.total.Missing(&s.need)
 		return shortage{name, asked, have}, missing && m.sized
 	}
-	lack := shortage{name: groupResource, asked: resource.Unit}
+	lack := shortage{name: GroupResource, asked: resource.Unit}
 	for total := range m.bundlesFor(s) {
 		name, asked, have, missing := total.Missing(&s.need)
 		if !missing {

@@ -312,7 +312,11 @@ func (n *Node) actorError(t *task, e *actor.Effect, dead bool) *wire.Error {
 	if death := n.deaths[t.actor]; death != nil {
 		brief := *death
 		err.Stderr, err.Trace, brief.Stderr, brief.Trace = death.Stderr, death.Trace, "", "" // once is enough
-		err.Message += ": " + brief.Error()
+		if death.Code == wire.ActorDied {                                                    // which this is too
+			err.Message += ": " + death.Message
+		} else {
+			err.Message += ": " + brief.Error()
+		}
 		err.Err = &brief
 		if death.Code == wire.SetupFailed {
 			err.Code = wire.SetupFailed

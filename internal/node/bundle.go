@@ -57,7 +57,7 @@ func (n *Node) bundleAnswer(e *dispatch.Effect) bool {
 	return true
 }
 
-// releaseBundles gives bundles back. What runs in them may end.
+// releaseBundles gives bundles back. With the last of a group what runs there ends.
 func (n *Node) releaseBundles(g id.Group, bundles []int) {
 	delete(n.seek.prepare, g)
 	for _, b := range bundles {
@@ -66,6 +66,7 @@ func (n *Node) releaseBundles(g id.Group, bundles []int) {
 	}
 	if len(n.held[g]) == 0 {
 		delete(n.held, g)
+		n.endProcessesOf(g)
 	}
 	n.cfg.Cluster.Report(&coordinate.Event{Kind: coordinate.Heard, Figures: n.ownFigures()}) // a group may wait for them
 }
@@ -80,6 +81,7 @@ func (n *Node) groupPlaced(g id.Group, at []id.Node) {
 			own.fail(errGroupRemoved())
 			n.forgetGroup(own)
 		}
+		n.endActorsOf(g)
 		return
 	}
 	if own == nil {

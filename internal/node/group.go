@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/weftrun/weft/internal/actor"
 	"github.com/weftrun/weft/internal/coordinate"
 	"github.com/weftrun/weft/internal/dispatch"
 	"github.com/weftrun/weft/internal/id"
@@ -117,11 +118,40 @@ func (n *Node) removeGroup(g id.Group) {
 	}
 	old.fail(errGroupRemoved())
 	n.forgetGroup(old)
-	if n.cfg.Cluster == nil {
-		n.stepDispatch(&dispatch.Event{Kind: dispatch.Unreserve, Group: g, Bundle: -1})
-	}
 	n.stepPlace(&place.Event{Kind: place.GroupAt, Group: g})
+	if n.cfg.Cluster == nil { // else the coordinator has it released where it lies
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Unreserve, Group: g, Bundle: -1})
+		n.endActorsOf(g)
+		n.endProcessesOf(g)
+	}
 }
+
+// endActorsOf ends this node's actors that live in a group which has been removed.
+func (n *Node) endActorsOf(g id.Group) {
+	n.eachOwnActor(func(a *actor.Info) {
+		if a.Spec.Strategy.In(g) {
+			n.deaths[a.Actor] = &wire.Error{Code: wire.ActorDied, Op: a.Spec.Name, Node: n.id, Message: endedWithGroup}
+			n.kill(a.Actor, true)
+		}
+	})
+}
+
+// endProcessesOf kills the processes that a task or actor in a group which has
+// been removed has to itself. Others share theirs, and go on.
+func (n *Node) endProcessesOf(g id.Group) {
+	for _, p := range n.workers {
+		in := slices.ContainsFunc(n.hostsIn(p.id), func(h *host) bool { return h.spec.Strategy.In(g) })
+		for _, t := range p.tasks {
+			in = in || t.spec.Kind == spec.KindTask && t.spec.Strategy.In(g)
+		}
+		if in && p.class.Isolated && p.proc != nil {
+			p.ending = endedWithGroup
+			n.later(p.proc.Kill)
+		}
+	}
+}
+
+const endedWithGroup = "its placement group was removed"
 
 func (n *Node) forgetGroup(g *group) {
 	n.groupRecord(g, true)

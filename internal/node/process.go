@@ -250,6 +250,9 @@ func (n *Node) processGone(p *process, crash *wire.Error) error {
 		return crash
 	}
 	p.gone = true
+	if p.ending != "" {
+		crash.Message = "the node ended its process: " + p.ending
+	}
 	crash.Node, crash.Place = n.id, fmt.Sprintf("worker %d, pid %d", p.id, p.proc.PID())
 	delete(n.workers, p.id)
 	n.workerExited(p, crash)

@@ -272,7 +272,7 @@ func (n *Node) placeEffect(e *place.Effect) {
 	case place.Here:
 		n.withArguments(t, func() { n.enqueue(t) })
 	case place.Infeasible:
-		n.infeasible(t, e.Why)
+		n.infeasible(t, e.Removed, e.Why)
 	case place.Waiting:
 		if n.cfg.Cluster != nil {
 			n.cfg.Cluster.Report(&coordinate.Event{Kind: coordinate.Seek, Node: n.id, Need: &t.spec.Resources, Selector: t.spec.Selector})
@@ -281,9 +281,13 @@ func (n *Node) placeEffect(e *place.Effect) {
 }
 
 // infeasible fails a task that no node can ever run.
-func (n *Node) infeasible(t *task, why string) {
-	t.out = &outcome{err: &wire.Error{Code: wire.Unschedulable, Message: why,
-		Hint: "ask for less, or start the node with more (`weft start --resources`, weft.Resources)"}}
+func (n *Node) infeasible(t *task, groupRemoved bool, why string) {
+	err := &wire.Error{Code: wire.Unschedulable, Message: why,
+		Hint: "ask for less, or start the node with more (`weft start --resources`, weft.Resources)"}
+	if groupRemoved {
+		err.Code, err.Hint = wire.GroupRemoved, "make another"
+	}
+	t.out = &outcome{err: err}
 	if t.spec.Kind == spec.KindCreate {
 		n.cannotPlace(t, actor.Unschedulable)
 		return
@@ -322,7 +326,7 @@ func (n *Node) dispatchEffect(e *dispatch.Effect) {
 		n.revoke(e)
 	case dispatch.Infeasible:
 		if t := n.task(e.Task); t != nil {
-			n.infeasible(t, infeasibleText(e))
+			n.infeasible(t, e.Resource == dispatch.GroupResource, infeasibleText(e))
 		}
 	case dispatch.SetupFailed:
 		n.setupFailed(e)
@@ -334,7 +338,7 @@ func (n *Node) dispatchEffect(e *dispatch.Effect) {
 }
 
 func infeasibleText(e *dispatch.Effect) string {
-	if e.Resource == "placement group" {
+	if e.Resource == dispatch.GroupResource {
 		return "its placement group has been removed"
 	}
 	return fmt.Sprintf("it asks for %s=%s and no node has more than %s", e.Resource, e.Asked, e.Have)

@@ -61,7 +61,7 @@ const (
 	Ask                              // Node, Key, N, Spec, NoWait: ask Node for N leases, to be refused if it has none now, or else to wait for them
 	Push                             // Task, Attempt, Node, Lease: send it to run there; Lease 0: to queue there like a task of that node
 	GiveBack                         // Node, Lease: no more work for it
-	Infeasible                       // Task, Attempt, Why: no node of a cluster that cannot grow could ever run it
+	Infeasible                       // Task, Attempt, Why, Removed: no node of a cluster that cannot grow could ever run it
 	Waiting                          // Task, Why: no node can run it now; it waits for one that can
 )
 
@@ -77,4 +77,5 @@ type Effect struct {
 	NoWait  bool
 	Spec    *spec.Task
 	Why     string
+	Removed bool // the group that it was to run in has been
 }

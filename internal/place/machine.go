@@ -164,7 +164,7 @@ func (m *Machine) place(now time.Duration, w *work, e entry, local []NodeBytes, 
 	}
 	switch {
 	case w.never:
-		return append(fx, Effect{Kind: Infeasible, Task: e.task, Attempt: e.attempt, Why: w.why})
+		return append(fx, Effect{Kind: Infeasible, Task: e.task, Attempt: e.attempt, Why: w.why, Removed: w.removed})
 	case len(w.nodes) == 0:
 		m.park(w, e)
 		return append(fx, Effect{Kind: Waiting, Task: e.task, Attempt: e.attempt, Why: w.why})

@@ -17,6 +17,7 @@ type work struct {
 	nodes   []*node    // on which its tasks can run
 	// onlyHere: nodes is this node alone. never: it is empty and stays so.
 	onlyHere, never bool
+	removed         bool   // so was the group that they are to run in; then never
 	here            bool   // nodes contains this node
 	why             string // nodes is empty
 
@@ -66,7 +67,7 @@ func (m *Machine) forgetWorks() {
 // judge finds the nodes that can run w's tasks, and if there is none says why.
 func (m *Machine) judge(w *work) {
 	w.version = m.version
-	w.nodes, w.never, w.why = w.nodes[:0], false, ""
+	w.nodes, w.never, w.removed, w.why = w.nodes[:0], false, false, ""
 	t := w.spec
 	switch t.Strategy.Kind {
 	case spec.InGroup:
@@ -112,7 +113,7 @@ func (m *Machine) judgeGroup(w *work) {
 	at, ok := m.groups[s.Group]
 	switch {
 	case !ok && m.removed.has(s.Group):
-		w.never = true
+		w.never, w.removed = true, true
 		w.why = fmt.Sprintf("placement group %s was removed", s.Group)
 		return
 	case !ok:

@@ -114,6 +114,9 @@ type Strategy struct {
 	Captures bool
 }
 
+// In reports whether it is a bundle of g that is asked for.
+func (s *Strategy) In(g id.Group) bool { return s.Kind == InGroup && s.Group == g }
+
 // Key identifies tasks that one lease can serve: same job, resources,
 // environment, selector, strategy and isolation.
 type Key uint64

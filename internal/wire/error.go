@@ -37,12 +37,14 @@ const (
 	Invalid                           // an argument is wrong
 	PendingCallsLimit                 // the caller has too many calls waiting at an actor
 	Internal                          // a bug in Weft
+	GroupRemoved                      // its placement group has been removed
 )
 
 var codeNames = [...]string{"", "user error", "worker crashed", "node died", "actor died", "actor unavailable",
 	"cancelled", "timeout", "object lost", "owner died", "object freed", "store full", "out of memory",
 	"unschedulable", "setup failed", "not registered", "not found", "already exists", "cannot encode", "closed",
-	"protocol error", "unauthenticated", "invalid argument", "too many pending calls", "internal error"}
+	"protocol error", "unauthenticated", "invalid argument", "too many pending calls", "internal error",
+	"placement group removed"}
 
 // Error is the code's name.
 func (c Code) Error() string {

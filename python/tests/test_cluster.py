@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import until
 
 import weft as ray
 from weft.cluster_utils import Cluster
@@ -22,13 +23,6 @@ def cluster():
 
 def where():
     return ray.get_runtime_context().get_node_id()
-
-
-def until(condition, timeout=30):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_nodes(cluster):

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from waiting import until
 
 import weft
 from weft import _api, _environment, _node, _state
@@ -55,13 +56,6 @@ def command(node, *arguments):
 
 def token(node, *flags, role="driver"):
     return command(node, "token", "create", f"--role={role}", *flags)[0]["token"]
-
-
-def until(condition, timeout=30):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @weft.remote

@@ -10,19 +10,10 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
-
-
-def until(condition, seconds=30):
-    """Waits until condition() is true."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.01)
-    return found
+from waiting import until
 
 
 def status(pid):

@@ -17,13 +17,14 @@ _KINDS: dict[int, type[Exception]] = {
     2: ex.WorkerCrashedError, 3: ex.NodeDiedError, 4: ex.ActorDiedError, 5: ex.ActorUnavailableError, 6: ex.TaskCancelledError,
     7: ex.GetTimeoutError, 8: ex.ObjectLostError, 9: ex.OwnerDiedError, 10: ex.ObjectFreedError, 11: ex.ObjectStoreFullError,
     12: ex.OutOfMemoryError, 13: ex.TaskUnschedulableError, 14: ex.RuntimeEnvSetupError, 15: ex.CrossLanguageError, 16: ValueError,
-    17: ex.ActorAlreadyExistsError, 18: ex.CrossLanguageError, 22: ValueError, 23: ex.PendingCallsLimitExceeded,
+    17: ex.ActorAlreadyExistsError, 18: ex.CrossLanguageError, 22: ValueError, 23: ex.PendingCallsLimitExceeded, 25: ex.TaskPlacementGroupRemoved,
 }  # fmt: skip
 
 
 def text(e: Any) -> str:
     """What an envelope says, in one paragraph; with the last lines of a worker that died."""
-    parts = [f"{e.op}: {e.message}" if e.op and e.message else e.message or e.op]
+    message = f"the actor died: {e.message}" if e.code == ACTOR_DIED and e.message else e.message
+    parts = [f"{e.op}: {message}" if e.op and message else message or e.op]
     if e.attempt > 1:
         parts.append(f"(attempt {e.attempt})")
     if e.place:

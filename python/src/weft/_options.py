@@ -119,6 +119,10 @@ def template(what: str, options: dict[str, Any], **fields: Any) -> Any:
     for key, value in (options.get("label_selector") or {}).items():
         _term(t.selector.add(), key, value)
     _strategy(t, options)
+    if what == "actor" and all(options.get(key) is None for key in ("num_cpus", "num_gpus", "resources")):
+        _check_bundles(t, options, {"CPU": 10_000})  # to be placed, as Ray has it; it holds none
+    else:
+        _check_bundles(t, options, t.resources)
     return t
 
 
@@ -164,3 +168,16 @@ def _in_group(t: Any, group: Any, bundle: int) -> None:
     if bundle != -1 and not 0 <= bundle < group.bundle_count:
         raise ValueError(f"placement group bundle index {bundle} is invalid. Valid placement group indexes: 0-{group.bundle_count}")
     t.strategy, t.strategy_group, t.strategy_bundle = _GROUP, group.id.binary(), bundle
+
+
+def _check_bundles(t: Any, options: dict[str, Any], need: Any) -> None:
+    """Raises ValueError if what is asked for fits into no bundle of the group that was given."""
+    if not t.strategy_group:
+        return
+    group = getattr(options.get("scheduling_strategy"), "placement_group", None) or options.get("placement_group")
+    if group is None or group == "default":  # it runs in its parent's
+        return
+    bundles = group.bundle_specs if t.strategy_bundle < 0 else [group.bundle_specs[t.strategy_bundle]]
+    if not any(all(round(bundle.get(name, 0) * 10_000) >= amount for name, amount in need.items()) for bundle in bundles):
+        asked = {name: amount / 10_000 for name, amount in need.items()}
+        raise ValueError(f"{t.name} asks for {asked}, which fits into none of the placement group's bundles: {bundles}")

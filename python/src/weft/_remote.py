@@ -431,8 +431,7 @@ def _create_registered(session: Session, head: bytes, packed: bytes) -> Any:
     session._answers[number] = None
     try:
         tid, entries = session.submit(head, packed, 1, pb.KIND_CREATE)
-        with session.blocked():
-            session.wait_until(lambda: session._answers[number] is not None)
+        session._await_answer(number, lends=False)
         found = session._answers[number]
     finally:
         del session._answers[number]

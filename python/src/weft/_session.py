@@ -43,6 +43,7 @@ _RECV = (64 << 10,)  # less than malloc asks the kernel for each time
 _FLUSH_AT = 64 << 10  # bytes that are not kept waiting for company
 _LINGER = 0.001  # seconds that the side thread lets frames wait for company
 _LINGER_DROPPED = 0.01  # and what was dropped
+_LENDS_AFTER = 0.01  # seconds that a task waits for room before it lends its CPU
 _HELD_UP = 20.0  # milliseconds after which it reads instead of a loop that does not
 
 _VALUE, _EXECUTE, _READY = pb.KIND_VALUE, pb.KIND_EXECUTE, pb.KIND_READY
@@ -633,14 +634,23 @@ class Session:
         self._answers[number] = None
         try:
             self.send(kind, message)
-            with contextlib.nullcontext() if kind == pb.KIND_QUERY else self.blocked():  # which is answered at once
-                self.wait_until(lambda: self._answers[number] is not None)
+            self._await_answer(number, kind == pb.KIND_RESERVE)
             reply = self._answers[number]
         finally:
             del self._answers[number]
         if reply.HasField("error"):
             raise _errors.from_envelope(reply.error, self.loads)
         return reply
+
+    def _await_answer(self, number: int, lends: bool) -> None:
+        """With ``lends`` the running task lends its CPU if that takes longer than an answer does."""
+
+        def answered() -> bool:
+            return self._answers[number] is not None
+
+        if not self.wait_until(answered, _LENDS_AFTER if lends else None):
+            with self.blocked():
+                self.wait_until(answered)
 
     def blocked(self, entries: Any = ()) -> Any:
         """A context in which the running task, if there is one, lends its CPU to others."""

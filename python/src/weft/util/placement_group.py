@@ -189,6 +189,8 @@ def _validate_bundles(bundles: Any) -> None:
     for b in bundles:
         if not isinstance(b, dict) or not all(isinstance(k, str) and isinstance(v, (int, float)) for k, v in b.items()):
             raise ValueError(_BUNDLES_EXAMPLE)
+        if "bundle" in b:
+            raise ValueError(f"'bundle' is the name of a resource that a placement group itself has; give another. Bundle: {b}")
         if not all(0 <= v < math.inf for v in b.values()):  # also NaN
             raise ValueError(f"The amounts of a bundle's resources must be numbers that are not negative. Bundle: {b}")
         if all(v == 0 for v in b.values()):

@@ -70,7 +70,7 @@ func (n *Node) fetch(s *session, m *sessionv1.Fetch) error {
 	if j != nil {
 		reply.Data = j.blobs.data[string(m.Hash)]
 	}
-	if reply.Data == nil && j != nil && j.elsewhere() {
+	if reply.Data == nil && j != nil && n.cfg.Network != nil {
 		n.fetchBlob(s, j, m)
 		return nil
 	}

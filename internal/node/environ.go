@@ -100,7 +100,7 @@ func (n *Node) environPending(t *spec.Task) bool {
 	return false
 }
 
-// jobBlob returns what the job's driver has sent, from its node if that is another.
+// jobBlob returns what a driver or worker of the job has sent, from another node if need be.
 func (n *Node) jobBlob(ctx context.Context, j *job, hash []byte) ([]byte, error) {
 	n.mu.Lock()
 	data := j.blobs.data[string(hash)]
@@ -108,7 +108,7 @@ func (n *Node) jobBlob(ctx context.Context, j *job, hash []byte) ([]byte, error)
 	if data != nil {
 		return data, nil
 	}
-	if !j.elsewhere() {
+	if n.cfg.Network == nil {
 		return nil, &wire.Error{Code: wire.NotFound, Op: "fetch", Message: fmt.Sprintf("the job has no blob %x", hash)}
 	}
 	data, err := n.pullBlob(ctx, j, hash)

@@ -145,7 +145,7 @@ func (n *Node) hostsFor(j id.Job) bool {
 // driverProgram is what a job's Go workers run: the program of its driver. That
 // of another node's is copied here the first time.
 func (n *Node) driverProgram(j *job) (*os.File, error) {
-	if !j.elsewhere() {
+	if j.home == nil && !j.orphaned {
 		return j.exe, nil
 	}
 	j.program.Lock()
@@ -195,11 +195,12 @@ func (n *Node) serveProgram(job string) (io.ReadCloser, error) {
 	return nil, &wire.Error{Code: wire.NotFound, Op: "serve", Node: n.id, Message: "job " + job + " has ended, or its driver has no program"}
 }
 
-// fetchBlob answers a worker's Fetch with what the driver's node has.
+// fetchBlob answers a worker's Fetch with what another node has.
 func (n *Node) fetchBlob(s *session, j *job, m *sessionv1.Fetch) {
 	request, hash := m.Request, append([]byte(nil), m.Hash...)
+	from := n.sendersOf(s, string(hash))
 	n.spawnHere(func() {
-		data, err := n.pullBlob(n.ctx, j, hash)
+		data, err := n.pullBlob(n.ctx, j, hash, from...)
 		n.lock()
 		defer n.unlock()
 		reply := &sessionv1.Fetched{Request: request, Data: data}
@@ -213,24 +214,34 @@ func (n *Node) fetchBlob(s *session, j *job, m *sessionv1.Fetch) {
 	})
 }
 
-// elsewhere reports whether something of a job that is not here may be at
-// another node.
-func (j *job) elsewhere() bool { return j.home != nil || j.orphaned }
+// sendersOf is the nodes that sent a worker a task whose code is the blob of that
+// hash: what a task elsewhere made of a function of its own, its node has.
+func (n *Node) sendersOf(s *session, hash string) (at []id.Node) {
+	if s.worker == nil {
+		return nil
+	}
+	for _, t := range s.worker.inOrder() {
+		if g := n.guests[t.id]; g != nil && t.spec.Code == hash && !slices.Contains(at, g.owner.id) {
+			at = append(at, g.owner.id)
+		}
+	}
+	return at
+}
 
-// pullOf reads something of a job: at the node of its driver, or if that is gone
+// pullOf reads something of a job: at the nodes given, at that of its driver, or
 // at any that has it.
-func (n *Node) pullOf(ctx context.Context, j *job, name string) (io.ReadCloser, error) {
+func (n *Node) pullOf(ctx context.Context, j *job, name string, at ...id.Node) (io.ReadCloser, error) {
 	n.mu.Lock()
-	var at []id.Node
 	if j.home != nil && !j.home.gone {
 		at = append(at, j.home.id)
-	} else {
-		for _, p := range n.peersInOrder() {
+	}
+	for _, p := range n.peersInOrder() {
+		if !slices.Contains(at, p.id) {
 			at = append(at, p.id)
 		}
 	}
 	n.mu.Unlock()
-	err := error(&wire.Error{Code: wire.NotFound, Op: "fetch", Message: "the node of its driver is gone, and no other has it"})
+	err := error(&wire.Error{Code: wire.NotFound, Op: "fetch", Message: "no node has it"})
 	for _, of := range at {
 		r, failed := n.cfg.Network.Pull(ctx, of, name)
 		if failed == nil {
@@ -241,8 +252,8 @@ func (n *Node) pullOf(ctx context.Context, j *job, name string) (io.ReadCloser, 
 	return nil, err
 }
 
-func (n *Node) pullBlob(ctx context.Context, j *job, hash []byte) ([]byte, error) {
-	r, err := n.pullOf(ctx, j, "blob/"+j.id.String()+"/"+hex.EncodeToString(hash))
+func (n *Node) pullBlob(ctx context.Context, j *job, hash []byte, at ...id.Node) ([]byte, error) {
+	r, err := n.pullOf(ctx, j, "blob/"+j.id.String()+"/"+hex.EncodeToString(hash), at...)
 	if err != nil {
 		return nil, err
 	}

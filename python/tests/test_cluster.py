@@ -220,3 +220,29 @@ def test_every_node_is_replaced_under_load(cluster):
         ended.set()
         thread.join()
     assert not failures, failures
+
+
+def test_what_a_task_defines_runs_anywhere(cluster):
+    """Its code is at the task's node, which is not the driver's."""
+    nodes = [cluster.head_node, cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
+    ray.init(address=cluster.address)
+    ids = [n.node_id for n in nodes]
+
+    @ray.remote
+    def outer():
+        @ray.remote
+        def inner():
+            return where()
+
+        @ray.remote
+        class Inner:
+            def at(self):
+                return where()
+
+        on = [NodeAffinitySchedulingStrategy(n, soft=False) for n in ids]
+        return ray.get(
+            [inner.options(scheduling_strategy=s).remote() for s in on] + [Inner.options(scheduling_strategy=s).remote().at.remote() for s in on]
+        )
+
+    for start in ids:
+        assert ray.get(outer.options(scheduling_strategy=NodeAffinitySchedulingStrategy(start, soft=False)).remote()) == ids * 2

@@ -30,7 +30,7 @@ def test_a_group_that_is_removed_ends_what_is_in_it(nodes):
         if nodes == 1:
             ray.init(num_cpus=2)
         else:
-            cluster = Cluster(head_node_args={"num_cpus": 0})
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
             stack.callback(cluster.shutdown)
             cluster.add_node(num_cpus=2)
             ray.init(cluster.address)

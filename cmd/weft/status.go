@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weftrun/weft/internal/resource"
 	"github.com/weftrun/weft/internal/state"
 	"github.com/weftrun/weft/internal/state/api"
 )
@@ -76,6 +77,9 @@ func (p *program) showStatus(s *state.Status) {
 		line("address", "%s", n.Address)
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.Total)) {
+		if resource.Implied(name) {
+			continue
+		}
 		line(name, "%s of %s free", state.Amount(name, n.Free[name]), state.Amount(name, n.Total[name]))
 	}
 	if len(n.Labels) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	"github.com/weftrun/weft/internal/node"
 	"github.com/weftrun/weft/internal/peer"
 	"github.com/weftrun/weft/internal/remote"
+	"github.com/weftrun/weft/internal/resource"
 	"github.com/weftrun/weft/internal/state"
 )
 
@@ -125,6 +127,12 @@ func (m *Member) Start(ctx context.Context) (err error) {
 		Heads: heads, Expelled: m.expel, Draining: m.drain})}
 	cfg := m.cfg.Node
 	cfg.ID, cfg.Network, cfg.Cluster = m.id, m.peers, m.seat
+	cfg.IP, _, _ = net.SplitHostPort(m.address)
+	if m.cfg.Store != nil {
+		has := map[string]float64{resource.Head: 1}
+		maps.Copy(has, cfg.Resources)
+		cfg.Resources = has
+	}
 	if m.node, err = node.New(cfg); err != nil {
 		return err
 	}

@@ -18,8 +18,11 @@ type Config struct {
 	Dir string
 	// Socket is the path to serve sessions at; "" serves none (embedded).
 	Socket string
+	// IP is where other nodes reach this one; "" is 127.0.0.1.
+	IP string
 	// Resources overrides what the node has; amounts that are absent are
-	// detected (CPU, memory).
+	// detected (CPU, memory, and what a node that serves sessions has under its
+	// own name, see package resource).
 	Resources map[string]float64
 	Labels    resource.Labels
 	// StoreBytes is the limit of shared memory for objects. 0 is 30% of the

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -191,6 +192,14 @@ func capacity(cfg *Config) (resource.Vector, error) {
 	}
 	if _, given := cfg.Resources[resource.Memory]; !given {
 		total.Memory = resource.Amount(max(cfg.MemoryLimit-cfg.StoreBytes, 0)) * resource.Unit
+	}
+	cfg.IP = cmp.Or(cfg.IP, "127.0.0.1")
+	if cfg.Socket != "" {
+		total.Set(resource.Store, resource.Amount(cfg.StoreBytes)*resource.Unit)
+		total.Set(resource.OfNode+cfg.IP, resource.Unit)
+		if cfg.Cluster == nil {
+			total.Set(resource.Head, resource.Unit)
+		}
 	}
 	return total, nil
 }

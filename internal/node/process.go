@@ -193,7 +193,7 @@ func (n *Node) workerUp(p *process) {
 func (n *Node) welcome(s *session) *sessionv1.Welcome {
 	n.ledger.open(&s.account)
 	w := &sessionv1.Welcome{Node: n.id[:], Job: s.job[:], Session: uint32(s.id), InlineLimit: inlineLimit, Build: n.cfg.Build,
-		SubmitCredit: uint64(s.account.left), PutCredit: uint64(s.account.puts), Overhead: taskOverhead, Requests: maxRequests}
+		Ip: n.cfg.IP, SubmitCredit: uint64(s.account.left), PutCredit: uint64(s.account.puts), Overhead: taskOverhead, Requests: maxRequests}
 	w.Namespace = s.namespace
 	if s.worker != nil {
 		w.Worker = uint32(s.worker.id)

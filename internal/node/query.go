@@ -143,6 +143,9 @@ func (n *Node) namedActors(ctx context.Context) ([]byte, error) {
 func (n *Node) resources() (total, free resource.Vector) {
 	free = n.dispatch.Free()
 	total, free = n.total.Clone(), free.Clone()
+	if limit := total.Get(resource.Store); limit > 0 {
+		free.Set(resource.Store, max(limit-resource.Amount(n.store.Stats().Used)*resource.Unit, 0))
+	}
 	for _, p := range n.peers {
 		total.Add(&p.view.Total)
 		free.Add(&p.view.Free)

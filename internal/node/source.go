@@ -55,7 +55,7 @@ func (s source) Nodes(_ context.Context, q state.Query) (state.Rows[state.Node],
 	use := n.store.Stats()
 	n.mu.Lock()
 	free := n.dispatch.Free()
-	row := state.Node{ID: n.id.String(), State: state.NodeAlive, Address: n.cfg.Socket, Host: host, PID: os.Getpid(),
+	row := state.Node{ID: n.id.String(), State: state.NodeAlive, Address: n.cfg.Socket, Host: host, IP: n.cfg.IP, PID: os.Getpid(),
 		Version: n.cfg.Build, Total: n.total.Map(), Free: free.Map(), Labels: n.cfg.Labels, Workers: len(n.workers),
 		Queued: n.dispatch.Queued(), Started: n.start,
 		Store:  state.StoreUse{Used: use.Used, Limit: use.Limit, Pinned: pinned(&use), Warm: use.Slab.Warm, Spilled: use.DiskUsed, Objects: int64(use.Objects)},

@@ -26,6 +26,17 @@ const (
 	Memory = "memory"
 )
 
+// Names of what a node that serves sessions has beside, as Ray's nodes do: programs
+// look at them, or ask for a little of one to run at a certain node.
+const (
+	Store  = "object_store_memory"    // bytes of shared memory for objects; nobody takes of it as a resource
+	OfNode = "node:"                  // and the node's IP address: one
+	Head   = "node:__internal_head__" // one at each head
+)
+
+// Implied reports whether a node has the resource called name whatever it is.
+func Implied(name string) bool { return name == Store || strings.HasPrefix(name, OfNode) }
+
 // ParseAmount converts a float to an Amount. It refuses NaN, infinities,
 // negative values and values that do not fit.
 func ParseAmount(name string, v float64) (Amount, error) {

@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/weftrun/weft/internal/resource"
 )
 
 // Table is text in columns.
@@ -237,10 +239,14 @@ func Amount(resource string, v float64) string {
 	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
-// Amounts prints a map of resources, such as "CPU=2 memory=1 GiB".
+// Amounts prints a map of resources, such as "CPU=2 memory=1 GiB", without those
+// that every node has.
 func Amounts(m map[string]float64) string {
 	parts := make([]string, 0, len(m))
 	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if resource.Implied(name) {
+			continue
+		}
 		parts = append(parts, name+"="+Amount(name, m[name]))
 	}
 	return strings.Join(parts, " ")

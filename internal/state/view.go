@@ -171,6 +171,7 @@ type Node struct {
 	State    string             `json:"state"`
 	Address  string             `json:"address,omitempty"`
 	Host     string             `json:"host,omitempty"`
+	IP       string             `json:"ip,omitempty"` // where other nodes reach it
 	PID      int                `json:"pid,omitempty"`
 	Version  string             `json:"version,omitempty"`
 	Total    map[string]float64 `json:"total"`

@@ -31,6 +31,18 @@ def test_references_of_a_session_that_has_ended():
     assert out == "2\n"
 
 
+def test_what_every_node_has(ray):
+    ip = ray.util.get_node_ip_address()
+    assert ray.nodes()[0]["NodeManagerAddress"] == ip
+    everything, free = ray.cluster_resources(), ray.available_resources()
+    assert everything[f"node:{ip}"] == everything["node:__internal_head__"] == 1
+    assert set(everything) == set(free) >= {"CPU", "memory", "object_store_memory"}
+    ref = ray.put(bytes(10 << 20))
+    assert everything["object_store_memory"] - ray.available_resources()["object_store_memory"] >= 10 << 20
+    there = ray.remote(lambda _: ray.util.get_node_ip_address()).options(resources={f"node:{ip}": 0.001})
+    assert ray.get(there.remote(ref)) == ip
+
+
 def test_amounts_are_floats(ray):
     assert type(ray.cluster_resources()["CPU"]) is float
     assert type(ray.available_resources()["CPU"]) is float

@@ -125,7 +125,7 @@ def _job_config(given: Optional[JobConfig], namespace: Optional[str], env: Optio
 
 def _context(session: Session) -> Context:
     return Context(
-        address=session.address, gcs_address=session.address, node_id=bytes(session.info.node).hex(), node_ip_address="127.0.0.1",
+        address=session.address, gcs_address=session.address, node_id=bytes(session.info.node).hex(), node_ip_address=session.info.ip,
         session_dir="" if "://" in session.address else os.path.dirname(session.address), webui_url="",
     )  # fmt: skip
 
@@ -478,7 +478,7 @@ def nodes() -> list[dict[str, Any]]:
     query = json.dumps({"Limit": 10_000}).encode()
     rows = json.loads(_state.current().ask(pb.KIND_QUERY, pb.Query(what="nodes", id=query)).json)["rows"]
     return [{
-        "NodeID": row["id"], "Alive": row["state"] != "DEAD", "NodeManagerAddress": "127.0.0.1", "NodeManagerHostname": row["host"],
+        "NodeID": row["id"], "Alive": row["state"] != "DEAD", "NodeManagerAddress": row.get("ip") or "127.0.0.1", "NodeManagerHostname": row["host"],
         "Resources": {k: float(v) for k, v in row["total"].items()}, "Labels": {"ray.io/node-id": row["id"], **(row.get("labels") or {})},
         "alive": row["state"] != "DEAD", "NodeName": row["host"], "ObjectStoreSocketName": row.get("address", ""),
         "RayletSocketName": row.get("address", ""), "DeathReason": 0, "DeathReasonMessage": "", **dict.fromkeys(_NO_PORTS, 0),

@@ -1585,6 +1585,7 @@ type Node struct {
 	Memory        *MemoryUse             `protobuf:"bytes,14,opt,name=memory,proto3" json:"memory,omitempty"`
 	Started       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=started,proto3" json:"started,omitempty"`
 	Pressure      string                 `protobuf:"bytes,16,opt,name=pressure,proto3" json:"pressure,omitempty"`
+	Ip            string                 `protobuf:"bytes,17,opt,name=ip,proto3" json:"ip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1727,6 +1728,13 @@ func (x *Node) GetStarted() *timestamppb.Timestamp {
 func (x *Node) GetPressure() string {
 	if x != nil {
 		return x.Pressure
+	}
+	return ""
+}
+
+func (x *Node) GetIp() string {
+	if x != nil {
+		return x.Ip
 	}
 	return ""
 }
@@ -2913,7 +2921,7 @@ const file_api_v1_api_proto_rawDesc = "" +
 	"\x06reason\x18\n" +
 	" \x01(\tR\x06reason\x124\n" +
 	"\astarted\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
-	"\x05ended\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\"\xcb\x05\n" +
+	"\x05ended\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\"\xdb\x05\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
@@ -2931,7 +2939,8 @@ const file_api_v1_api_proto_rawDesc = "" +
 	"\x05store\x18\r \x01(\v2\x15.weft.api.v1.StoreUseR\x05store\x12.\n" +
 	"\x06memory\x18\x0e \x01(\v2\x16.weft.api.v1.MemoryUseR\x06memory\x124\n" +
 	"\astarted\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1a\n" +
-	"\bpressure\x18\x10 \x01(\tR\bpressure\x1a8\n" +
+	"\bpressure\x18\x10 \x01(\tR\bpressure\x12\x0e\n" +
+	"\x02ip\x18\x11 \x01(\tR\x02ip\x1a8\n" +
 	"\n" +
 	"TotalEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

@@ -418,6 +418,7 @@ type Welcome struct {
 	PutCredit     uint64 `protobuf:"varint,13,opt,name=put_credit,json=putCredit,proto3" json:"put_credit,omitempty"`          // bytes
 	Overhead      uint32 `protobuf:"varint,14,opt,name=overhead,proto3" json:"overhead,omitempty"`                             // bytes that a Submit, Create or Put costs beyond its body
 	Requests      uint32 `protobuf:"varint,15,opt,name=requests,proto3" json:"requests,omitempty"`                             // that may be unanswered
+	Ip            string `protobuf:"bytes,16,opt,name=ip,proto3" json:"ip,omitempty"`                                          // where other nodes reach this one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -555,6 +556,13 @@ func (x *Welcome) GetRequests() uint32 {
 		return x.Requests
 	}
 	return 0
+}
+
+func (x *Welcome) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
 }
 
 type Attach struct {
@@ -4334,7 +4342,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
 	"\rProgramsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x92\x04\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\fR\x04node\x12\x10\n" +
@@ -4352,7 +4360,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"put_credit\x18\r \x01(\x04R\tputCredit\x12\x1a\n" +
 	"\boverhead\x18\x0e \x01(\rR\boverhead\x12\x1a\n" +
-	"\brequests\x18\x0f \x01(\rR\brequests\x1a;\n" +
+	"\brequests\x18\x0f \x01(\rR\brequests\x12\x0e\n" +
+	"\x02ip\x18\x10 \x01(\tR\x02ip\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\" \n" +

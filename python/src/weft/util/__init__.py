@@ -11,6 +11,7 @@ import os
 import socket
 from typing import Any
 
+from weft import _state
 from weft.util import accelerators
 from weft.util.actor_pool import ActorPool
 from weft.util.check_serialize import inspect_serializability
@@ -88,10 +89,12 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
 
 
 def get_node_ip_address(address: str = "8.8.8.8:53") -> str:
-    """The address other machines reach this one by: that of the interface a packet to ``address`` would leave from.
+    """The address other machines reach this one by: the node's, of a program that is connected.
 
-    Nothing is sent. 127.0.0.1 if there is no such interface.
+    Else that of the interface a packet to ``address`` would leave from, of which nothing is sent; 127.0.0.1 if there is none.
     """
+    if _state.session is not None and _state.session.error is None and _state.session.info.ip:
+        return str(_state.session.info.ip)
     host, port = address.rsplit(":", 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         try:

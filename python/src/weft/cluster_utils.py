@@ -13,7 +13,8 @@ from weft import _node
 from weft._api import _flags
 
 _DEFAULT_STORE = 150 * 1024 * 1024  # bytes
-_NOT_FLAGS = {"include_dashboard", "dashboard_host", "dashboard_port", "min_worker_port", "max_worker_port"}
+cluster_not_supported = False
+_NOT_FLAGS = {"include_dashboard", "dashboard_host", "dashboard_port", "min_worker_port", "max_worker_port", "enable_object_reconstruction"}
 
 
 class ClusterNode(_node.Node):

@@ -123,3 +123,25 @@ def test_workers_that_start_lend_no_cpu(two_cpus):
 
     spans = sorted(ray.get([span.remote() for _ in range(6)]))
     assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))
+
+
+def test_a_group_of_another_process(two_cpus):
+    group = placement_group([{"CPU": 2}])
+    late = placement_group([{"CPU": 1}])
+
+    @ray.remote(num_cpus=0)
+    def look(groups):
+        return [g.wait(0.05) for g in groups], ray.get(groups[0].ready()) == groups[0], groups[0].bundle_specs
+
+    assert ray.get(look.remote([group, late])) == ([True, False], True, [{"CPU": 2}])
+    follow = ray.remote(num_cpus=0)(lambda g: g.wait(30)).remote(late)
+    remove_placement_group(group)
+    assert ray.get(follow)
+
+
+def test_groups_are_a_sessions(two_cpus):
+    placement_group([{"CPU": 1}])
+    assert len(ray.util.placement_group_table()) == 1
+    ray.shutdown()
+    ray.init(num_cpus=2)
+    assert ray.util.placement_group_table() == {}

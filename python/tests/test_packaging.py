@@ -71,6 +71,7 @@ def test_wheel_is_of_this_platform(built):
 def test_command(installed):
     for command in (str(installed / "bin" / "weft"),), (sys.executable, "-m", "weft"):
         assert run(*command, "version", PYTHONPATH=str(installed)).startswith("weft ")
+    assert run(str(installed / "bin" / "ray"), "--version", PYTHONPATH=str(installed)) == "ray, version 2.60.0 (Weft)\n"
 
 
 PROGRAM = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any, Optional
 
 from weft import _options, _state
@@ -21,7 +22,6 @@ class _Group:
 _REMEMBERED = 1000
 """Groups that were removed and that table() still shows."""
 
-_groups: dict[bytes, _Group] = {}
 _lock = threading.Lock()
 
 
@@ -38,7 +38,7 @@ def create(bundles: list[dict[str, float]], layout: str, name: str, detached: bo
             _options._term(b.selector.add(), key, value)
     session._answers[m.request] = None
     with _lock:
-        _groups[gid] = _Group(bundles, layout, name, m.request)
+        session.groups[gid] = _Group(bundles, layout, name, m.request)
     session.send(pb.KIND_GROUP, m)
     return gid
 
@@ -46,13 +46,27 @@ def create(bundles: list[dict[str, float]], layout: str, name: str, detached: bo
 def wait(gid: bytes, timeout: Optional[float]) -> bool:
     """Whether the group has its resources within ``timeout`` seconds. One that can never have them does not."""
     session = _state.current()
-    group = _groups.get(gid)
+    group = session.groups.get(gid)
     if group is None:
-        return False
+        return _wait_for_another(gid, timeout)
     with session.blocked():
         session.wait_until(lambda: session._answers.get(group.request) is not None, timeout)
     reply = session._answers.get(group.request)
     return reply is not None and not reply.HasField("error")
+
+
+def _wait_for_another(gid: bytes, timeout: Optional[float]) -> bool:
+    """wait() for a group that another process has asked for, and that it hears nothing of."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = 0.005
+    with _state.current().blocked():
+        while True:
+            row = next((row for row in _known() if row["id"] == gid.hex()), None)
+            left = pause if deadline is None else deadline - time.monotonic()
+            if row is None or row["state"] == "CREATED" or left <= 0:
+                return row is not None and row["state"] == "CREATED"
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 0.5)
 
 
 def ready_ref(gid: bytes) -> Any:
@@ -61,8 +75,8 @@ def ready_ref(gid: bytes) -> Any:
     from weft.util.placement_group import PlacementGroup
     from weft.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    group = _groups[gid]
-    whole = PlacementGroup(_id(gid), group.bundles)
+    group = _state.current().groups.get(gid)
+    whole = PlacementGroup(_id(gid), group.bundles if group is not None else None)
     strategy = PlacementGroupSchedulingStrategy(whole)
     return RemoteFunction(_same, {"num_cpus": 0, "scheduling_strategy": strategy}).remote(whole)
 
@@ -80,25 +94,25 @@ def _id(gid: bytes) -> Any:
 def remove(gid: bytes) -> None:
     """Gives the group's resources back."""
     session = _state.current()
-    group = _groups.get(gid)
+    group = session.groups.get(gid)
     if group is not None:
         group.removed = True
         session._answers.pop(group.request, None)
-        _forget()
+        _forget(session.groups)
     session.send(pb.KIND_UNGROUP, pb.Group(group=gid))
 
 
-def _forget() -> None:
+def _forget(groups: dict[bytes, _Group]) -> None:
     """Drops the oldest groups that were removed, beyond those remembered."""
     with _lock:
-        removed = [gid for gid, group in _groups.items() if group.removed]
+        removed = [gid for gid, group in groups.items() if group.removed]
         for gid in removed[: max(len(removed) - _REMEMBERED, 0)]:
-            del _groups[gid]
+            del groups[gid]
 
 
 def lookup(name: str) -> Optional[bytes]:
     """The living group of that name."""
-    for gid, group in _groups.items():
+    for gid, group in _state.current().groups.items():
         if group.name == name and not group.removed:
             return gid
     return next((bytes.fromhex(row["id"]) for row in _known() if row.get("name") == name), None)
@@ -107,7 +121,7 @@ def lookup(name: str) -> Optional[bytes]:
 def table(gid: Optional[bytes]) -> dict[str, Any]:
     """A row for the group, or rows of all, by hex id. ValueError if nobody knows it."""
     rows = {row["id"]: _shown(row) for row in _known()}
-    rows.update({g.hex(): _row(g, group, rows.get(g.hex())) for g, group in list(_groups.items())})
+    rows.update({g.hex(): _row(g, group, rows.get(g.hex())) for g, group in list(_state.current().groups.items())})
     if gid is None:
         return rows
     if gid.hex() not in rows:

@@ -119,10 +119,10 @@ def template(what: str, options: dict[str, Any], **fields: Any) -> Any:
     for key, value in (options.get("label_selector") or {}).items():
         _term(t.selector.add(), key, value)
     _strategy(t, options)
-    if what == "actor" and all(options.get(key) is None for key in ("num_cpus", "num_gpus", "resources")):
-        _check_bundles(t, options, {"CPU": 10_000})  # to be placed, as Ray has it; it holds none
-    else:
-        _check_bundles(t, options, t.resources)
+    need = dict(t.resources)
+    if what == "actor" and options.get("num_cpus") is None:
+        need["CPU"] = 10_000  # to be placed, as Ray has it; it holds none
+    _check_bundles(t, options, need)
     return t
 
 

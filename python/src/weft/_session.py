@@ -161,6 +161,7 @@ class Session:
         self.entries: dict[bytes, Entry] = {}
         self.failures = 0  # entries that got an error; who waits for several looks for those of theirs when it changes
         self.streams: dict[bytes, Any] = {}
+        self.groups: dict[bytes, Any] = {}  # placement groups that it has asked for, and some that it has removed
         self._kept: set[bytes] = set()
         self.slabs = Slabs()
         self.runtime_env: dict[str, Any] = {}  # of its tasks, unless they say otherwise

@@ -44,6 +44,7 @@ const (
 	Return                           // Lease: its holder gives it back
 	HolderGone                       // Node: its leases end
 	Release                          // Task: an actor ended: its creation task's resources come back
+	Recall                           // Spec, N, Node: give back up to N tasks of Spec's key that wait here: Node has room for them
 	Tick                             // nothing but the time
 )
 
@@ -84,6 +85,7 @@ const (
 	Refuse                             // Node, Key, N: not now; Free tells what there is
 	End                                // Node, Lease: the grant is over at the next task boundary
 	Close                              // Worker, Lease: a local lease is over; nothing more will be started on it
+	Recalled                           // Task, Attempt, Node: it is no longer queued here
 )
 
 // Effect is something the shell must do.

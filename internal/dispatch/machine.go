@@ -208,6 +208,8 @@ func (m *Machine) stepRemote(now time.Duration, ev *Event, fx []Effect) []Effect
 		fx = m.giveBack(now, ev, fx)
 	case HolderGone:
 		fx = m.holderGone(now, ev, fx)
+	case Recall:
+		fx = m.giveUp(now, ev, fx)
 	}
 	return fx
 }

@@ -300,6 +300,25 @@ func (m *Machine) drop(now time.Duration, q *queue, tell func(*entry)) {
 	m.vacate(now, q)
 }
 
+// giveUp gives back tasks that wait, the oldest first. Those for which a worker
+// starts are not among them.
+func (m *Machine) giveUp(now time.Duration, ev *Event, fx []Effect) []Effect {
+	q := m.queues[queueName{job: ev.Spec.Job, key: ev.Spec.Key()}]
+	if q == nil {
+		return fx
+	}
+	for n := min(ev.N, q.wants()); n > 0; n-- {
+		e, _, ok := m.pop(now, q)
+		if !ok {
+			break
+		}
+		m.functions.at[e.fn].refs--
+		fx = append(fx, Effect{Kind: Recalled, Task: e.task, Attempt: e.attempt, Node: ev.Node})
+	}
+	m.vacate(now, q)
+	return fx
+}
+
 // vacate puts q on the way out if it holds nothing.
 func (m *Machine) vacate(now time.Duration, q *queue) {
 	if q.n > 0 || q.starting > 0 || len(q.leases) > 0 {

@@ -95,7 +95,7 @@ var eventNames = [...]string{
 	Unqueue: "unqueue", TakenBack: "taken-back", WorkerUp: "worker-up", WorkerGone: "worker-gone",
 	SpawnFailed: "spawn-failed", Capacity: "capacity", Pressure: "pressure", Share: "share", JobEnd: "job-end",
 	Reserve: "reserve", Unreserve: "unreserve", Request: "request", Extend: "extend", Return: "return",
-	HolderGone: "holder-gone", Release: "release", Tick: "tick",
+	HolderGone: "holder-gone", Release: "release", Recall: "recall", Tick: "tick",
 }
 
 func (k EventKind) String() string {
@@ -108,7 +108,7 @@ func (k EventKind) String() string {
 var effectNames = [...]string{
 	Start: "start", Spawn: "spawn", Retire: "retire", Revoke: "revoke", Infeasible: "infeasible",
 	SetupFailed: "setup-failed", Reserved: "reserved", Unreservable: "unreservable", Grant: "grant",
-	Refuse: "refuse", End: "end", Close: "close",
+	Refuse: "refuse", End: "end", Close: "close", Recalled: "recalled",
 }
 
 func (k EffectKind) String() string {

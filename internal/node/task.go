@@ -263,6 +263,9 @@ func (n *Node) placeEffect(e *place.Effect) {
 	case place.Ask, place.Push, place.GiveBack:
 		n.remotePlace(e)
 		return
+	case place.Recall:
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Recall, Spec: e.Spec, N: e.N, Node: e.Node})
+		return
 	}
 	t := n.task(e.Task)
 	if t == nil {
@@ -334,6 +337,21 @@ func (n *Node) dispatchEffect(e *dispatch.Effect) {
 		n.leaseAnswer(e)
 	case dispatch.Reserved, dispatch.Unreservable:
 		n.groupAnswer(e)
+	case dispatch.Recalled:
+		n.recalled(e)
+	}
+}
+
+// recalled passes a task on that waited here, unless it is another owner's.
+func (n *Node) recalled(e *dispatch.Effect) {
+	t := n.task(e.Task)
+	switch {
+	case t == nil:
+	case n.guests[t.id] != nil:
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Enqueue, Task: t.id, Attempt: e.Attempt, Spec: t.spec})
+	default:
+		n.guardEnded(t)
+		n.stepPlace(&place.Event{Kind: place.Recalled, Task: t.id, Attempt: e.Attempt, Spec: t.spec, Node: e.Node})
 	}
 }
 

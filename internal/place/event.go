@@ -21,6 +21,7 @@ const (
 	Ended                         // Task, Node, Lease, Ran: a task pushed through Lease is over
 	Unqueue                       // Task: take it out if it has not been pushed
 	GroupAt                       // Group, Nodes: a placement group's bundles lie there, by bundle number (nil: removed)
+	Recalled                      // Task, Attempt, Spec, Node: this node's dispatcher gave it back, for Node
 	Tick                          // nothing but the time
 )
 
@@ -63,6 +64,7 @@ const (
 	GiveBack                         // Node, Lease: no more work for it
 	Infeasible                       // Task, Attempt, Why, Removed: no node of a cluster that cannot grow could ever run it
 	Waiting                          // Task, Why: no node can run it now; it waits for one that can
+	Recall                           // Spec, N, Node: have this node's dispatcher give back up to N tasks that wait there; answer each with Recalled
 )
 
 // Effect is something the shell must do.

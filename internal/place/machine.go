@@ -72,6 +72,7 @@ type Machine struct {
 	lastWork *work
 	works    map[spec.Key]*work
 	parked   []*work // those with parked tasks
+	local    []*work // those with tasks that may wait at this node
 	sites    []*site
 	leases   map[heldName]*held
 	idle     []*held // that run nothing, the longest idle first
@@ -131,6 +132,8 @@ func (m *Machine) Step(now time.Duration, ev *Event, fx []Effect) []Effect {
 		m.unqueue(ev)
 	case GroupAt:
 		fx = m.groupAt(now, ev, fx)
+	case Recalled:
+		fx = m.recalled(now, ev, fx)
 	case Tick:
 		fx = m.tick(now, fx)
 	}
@@ -143,11 +146,9 @@ func (m *Machine) runnable(now time.Duration, ev *Event, fx []Effect) []Effect {
 	if ev.Spec != m.lastSpec {
 		w = m.workOf(ev.Spec)
 	}
-	if w.version != m.version {
-		m.judge(w)
-		fx = m.replace(now, w, fx)
-	}
+	fx = m.renew(now, w, fx)
 	if w.onlyHere {
+		m.isLocal(w)
 		fx = append(fx, Effect{})
 		x := &fx[len(fx)-1]
 		x.Kind, x.Task, x.Attempt = Here, ev.Task, ev.Attempt
@@ -158,10 +159,7 @@ func (m *Machine) runnable(now time.Duration, ev *Event, fx []Effect) []Effect {
 
 // place sends a task to the node chosen for it or parks it.
 func (m *Machine) place(now time.Duration, w *work, e entry, local []NodeBytes, fx []Effect) []Effect {
-	if w.version != m.version {
-		m.judge(w)
-		fx = m.replace(now, w, fx)
-	}
+	fx = m.renew(now, w, fx)
 	switch {
 	case w.never:
 		return append(fx, Effect{Kind: Infeasible, Task: e.task, Attempt: e.attempt, Why: w.why, Removed: w.removed})
@@ -177,6 +175,7 @@ func (m *Machine) place(now time.Duration, w *work, e entry, local []NodeBytes, 
 // send hands a task to this node's dispatcher or queues it for n.
 func (m *Machine) send(w *work, n *node, e entry, fx []Effect) []Effect {
 	if n == m.self {
+		m.isLocal(w)
 		return append(fx, Effect{Kind: Here, Task: e.task, Attempt: e.attempt})
 	}
 	s := m.siteOf(w, n)
@@ -202,7 +201,7 @@ func (m *Machine) view(now time.Duration, ev *Event, fx []Effect) []Effect {
 	}
 	n.free, n.queued = ev.Free.Clone(), ev.Queued
 	n.spent, n.spentAt = resource.Vector{}, now
-	return m.relieve(now, n, fx)
+	return m.recall(now, n, m.relieve(now, n, fx))
 }
 
 func sameLabels(a, b resource.Labels) bool {

@@ -26,10 +26,16 @@ type model struct {
 	removed map[id.Task]bool
 	pushed  map[heldName][]id.Task // through leases held, in order
 	specOf  map[heldName]*spec.Task
-	asks    []ask // to be answered, in order for each node
+	here    []queued // in this node's dispatcher
+	asks    []ask    // to be answered, in order for each node
 	alive   map[id.Node]bool
 	left    map[id.Node]bool // draining
 	placed  int
+}
+
+type queued struct {
+	task id.Task
+	spec *spec.Task
 }
 
 type ask struct {
@@ -81,6 +87,9 @@ func (d *model) apply(x *Effect) {
 			}
 			d.pushed[name] = append(d.pushed[name], x.Task)
 		}
+		if x.Kind == Here {
+			d.here = append(d.here, queued{x.Task, d.waiting[x.Task]})
+		}
 		if x.Kind == Push && d.left[x.Node] {
 			d.Fatalf("task %v pushed to node %v, which takes nothing new", x.Task, x.Node)
 		}
@@ -90,6 +99,8 @@ func (d *model) apply(x *Effect) {
 		for range x.N {
 			d.asks = append(d.asks, ask{x.Node, x.Spec, x.NoWait})
 		}
+	case Recall:
+		d.recall(x)
 	case GiveBack:
 		if len(d.pushed[name]) > 0 {
 			d.Fatalf("lease %d given back with tasks", x.Lease)
@@ -102,10 +113,44 @@ func (d *model) apply(x *Effect) {
 	}
 }
 
+// recall gives back what waits here.
+func (d *model) recall(x *Effect) {
+	switch {
+	case !d.alive[x.Node] || d.left[x.Node] || x.Node == self:
+		d.Fatalf("recall for node %v, which takes nothing", x.Node)
+	case x.N < 1 || x.N > 4:
+		d.Fatalf("recall of %d", x.N)
+	}
+	for n := x.N; n > 0; n-- {
+		i := slices.IndexFunc(d.here, func(q queued) bool { return q.spec.Key() == x.Spec.Key() })
+		if i < 0 {
+			return
+		}
+		q := d.here[i]
+		d.here = slices.Delete(d.here, i, i+1)
+		d.waiting[q.task] = q.spec
+		d.step(Event{Kind: Recalled, Task: q.task, Spec: q.spec, Node: x.Node})
+	}
+}
+
+// start takes the oldest task from the dispatcher's queue.
+func (d *model) start() {
+	if len(d.here) > 0 {
+		d.here = d.here[1:]
+	}
+}
+
 func (d *model) view(n, free int) {
 	labels := resource.Labels{"zone": string(rune('a' + n%2))}
 	d.alive[nodeID(n)] = true
-	d.step(Event{Kind: View, Node: nodeID(n), Total: cpus(2 + n), Free: cpus(min(free, 2+n)), Labels: labels})
+	d.step(Event{Kind: View, Node: nodeID(n), Total: cpus(2 + n), Free: cpus(min(free, 2+n)), Labels: labels, Queued: d.queuedAt(n)})
+}
+
+func (d *model) queuedAt(n int) int {
+	if nodeID(n) == self {
+		return len(d.here)
+	}
+	return 0
 }
 
 func (d *model) runnable() {
@@ -218,6 +263,7 @@ func (d *model) drain() {
 
 // settle makes a cluster that can run everything and lets it.
 func (d *model) settle() {
+	d.here = nil
 	for n := range 6 {
 		if d.left[nodeID(n)] && n != 0 {
 			delete(d.left, nodeID(n))
@@ -273,7 +319,7 @@ func TestEveryTaskIsPlacedOnce(t *testing.T) {
 			"grant": func(*rapid.T) { d.answer(true, false) }, "grant2": func(*rapid.T) { d.answer(true, false) },
 			"refuse": func(*rapid.T) { d.answer(false, false) }, "refuse2": func(*rapid.T) { d.answer(false, false) },
 			"never": func(*rapid.T) { d.answer(false, true) }, "ended": func(*rapid.T) { d.ended() }, "ended2": func(*rapid.T) { d.ended() },
-			"revoked": func(*rapid.T) { d.revoked() }, "unqueue": func(*rapid.T) { d.unqueue() },
+			"revoked": func(*rapid.T) { d.revoked() }, "unqueue": func(*rapid.T) { d.unqueue() }, "start": func(*rapid.T) { d.start() },
 			"view":     func(t *rapid.T) { d.view(rapid.IntRange(0, 4).Draw(t, "node"), rapid.IntRange(0, 5).Draw(t, "free")) },
 			"nodeGone": func(*rapid.T) { d.nodeGone() }, "group": func(*rapid.T) { d.group() }, "drain": func(*rapid.T) { d.drain() },
 			"tick": func(*rapid.T) {

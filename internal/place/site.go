@@ -302,8 +302,9 @@ func (m *Machine) redirect(now time.Duration, s *site, e entry, better id.Node, 
 	return m.place(now, s.w, e, nil, fx)
 }
 
-// relieve moves tasks that settled elsewhere to n, which now has room. It
-// looks at few sites at a time; the next figures find the others.
+// relieve moves tasks that settled elsewhere to n, which now has room, or with
+// this node's own figures, which come again and again, to any that has. It looks
+// at few sites at a time; the next figures find the others.
 func (m *Machine) relieve(now time.Duration, n *node, fx []Effect) []Effect {
 	const looks = 8
 	if n.draining {
@@ -312,7 +313,15 @@ func (m *Machine) relieve(now time.Duration, n *node, fx []Effect) []Effect {
 	for i := 0; i < min(looks, len(m.sites)) && m.settled > 0; i++ {
 		m.cursor++
 		s := m.sites[m.cursor%len(m.sites)]
-		if s.n == n || s.settled.len() == 0 || s.w.version != m.version || !s.w.has(n) {
+		if s.settled.len() == 0 {
+			continue
+		}
+		fx = m.renew(now, s.w, fx)
+		n := n
+		if n == m.self && m.load(now, n, &s.w.spec.Resources) >= fullLoad {
+			n = m.roomFor(now, s.w)
+		}
+		if n == s.n || !s.w.has(n) {
 			continue
 		}
 		for k := 0; k < m.o.Batch && s.settled.len() > 0 && m.load(now, n, &s.w.spec.Resources) < fullLoad; k++ {

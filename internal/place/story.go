@@ -53,7 +53,7 @@ func (m *Machine) Story(t id.Task) []string {
 
 var eventNames = [...]string{
 	View: "view", NodeGone: "node-gone", Draining: "draining", Runnable: "runnable", Granted: "granted",
-	Refused: "refused", Revoked: "revoked", Ended: "ended", Unqueue: "unqueue", GroupAt: "group-at", Tick: "tick",
+	Refused: "refused", Revoked: "revoked", Ended: "ended", Unqueue: "unqueue", GroupAt: "group-at", Recalled: "recalled", Tick: "tick",
 }
 
 func (k EventKind) String() string {
@@ -64,7 +64,7 @@ func (k EventKind) String() string {
 }
 
 var effectNames = [...]string{
-	Here: "here", Ask: "ask", Push: "push", GiveBack: "give-back", Infeasible: "infeasible", Waiting: "waiting",
+	Here: "here", Ask: "ask", Push: "push", GiveBack: "give-back", Infeasible: "infeasible", Waiting: "waiting", Recall: "recall",
 }
 
 func (k EffectKind) String() string {

@@ -21,6 +21,8 @@ type work struct {
 	here            bool   // nodes contains this node
 	why             string // nodes is empty
 
+	local bool // in Machine.local
+
 	parked entries
 	sites  []*site
 	queued int   // at sites
@@ -61,6 +63,10 @@ func (m *Machine) forgetWorks() {
 			delete(m.works, k)
 		}
 	}
+	for _, w := range m.local {
+		w.local = false
+	}
+	m.local = nil
 	m.lastSpec, m.lastWork = nil, nil
 }
 
@@ -214,6 +220,15 @@ func (m *Machine) unpark(now time.Duration, n *node, fx []Effect) []Effect {
 		}
 	}
 	return fx
+}
+
+// renew finds w's nodes anew if what decides on them has changed.
+func (m *Machine) renew(now time.Duration, w *work, fx []Effect) []Effect {
+	if w.version == m.version {
+		return fx
+	}
+	m.judge(w)
+	return m.replace(now, w, fx)
 }
 
 // replace places w's parked tasks if they have a place now, or never will.

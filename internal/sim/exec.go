@@ -98,11 +98,27 @@ func (n *node) runDispatch(e *dispatch.Effect) {
 		n.toPlacer(e.Node, &place.Event{Kind: place.Refused, Node: n.id, Key: e.Key, N: e.N})
 	case dispatch.End:
 		n.toPlacer(e.Node, &place.Event{Kind: place.Revoked, Node: n.id, Lease: uint64(e.Lease)})
+	case dispatch.Recalled:
+		n.recalled(e)
 	case dispatch.Close:
 		if l := n.lanes[e.Lease]; l != nil && len(l.queue) == 0 {
 			n.dropLane(e.Lease, l)
 		}
 	}
+}
+
+// recalled passes a task on that waited here, unless it is another owner's.
+func (n *node) recalled(f *dispatch.Effect) {
+	e := n.execs[attemptKey{f.Task, f.Attempt}]
+	w := n.tasks[f.Task]
+	if w == nil || n.handed {
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Enqueue, Task: f.Task, Attempt: f.Attempt, Spec: e.spec})
+		return
+	}
+	e.phase = over
+	delete(n.execs, attemptKey{f.Task, f.Attempt})
+	e.letGo()
+	n.stepPlace(&place.Event{Kind: place.Recalled, Task: f.Task, Attempt: f.Attempt, Spec: e.spec, Node: f.Node})
 }
 
 // toPlacer tells another node's placer about its leases here, with fresh

@@ -203,6 +203,8 @@ func (n *node) runPlace(e *place.Effect) {
 		} else {
 			n.send(e.Node, message{kind: msgGiveBack, lease: dispatch.Lease(e.Lease)})
 		}
+	case place.Recall:
+		n.stepDispatch(&dispatch.Event{Kind: dispatch.Recall, Spec: e.Spec, N: e.N, Node: e.Node})
 	case place.GiveBack:
 		n.send(e.Node, message{kind: msgGiveBack, lease: dispatch.Lease(e.Lease)})
 	case place.Infeasible:

@@ -246,3 +246,31 @@ def test_what_a_task_defines_runs_anywhere(cluster):
 
     for start in ids:
         assert ray.get(outer.options(scheduling_strategy=NodeAffinitySchedulingStrategy(start, soft=False)).remote()) == ids * 2
+
+
+def test_what_waits_goes_to_a_node_that_joins(cluster, tmp_path):
+    """As do actors that need a node each to the nodes that are free."""
+    ray.init(address=cluster.address)
+
+    @ray.remote(num_cpus=1)
+    def meet(n):
+        (tmp_path / str(n)).touch()
+        until(lambda: len(list(tmp_path.iterdir())) == 3)
+        return where()
+
+    meeting = [meet.remote(n) for n in range(3)]
+    until(lambda: list(tmp_path.iterdir()))
+    ids = {cluster.head_node.node_id, *(cluster.add_node(num_cpus=1).node_id for _ in range(2))}
+    assert set(ray.get(meeting)) == ids
+
+    @ray.remote(num_cpus=1)
+    class Alone:
+        def at(self):
+            return where()
+
+    for _ in range(3):
+        actors = [Alone.remote() for _ in range(3)]
+        assert {ray.get(a.at.remote()) for a in actors} == ids
+        for a in actors:
+            ray.kill(a)
+        until(lambda: ray.available_resources().get("CPU") == 3)

@@ -79,7 +79,6 @@ type Machine struct {
 	spare    []*held
 
 	queued  int // tasks in sites and parked
-	settled int // of them, those that wait at a site for good
 	cursor  int // into sites: whom to relieve next
 	tombs   map[id.Task]uint32
 	counter uint64 // stands in for a random source

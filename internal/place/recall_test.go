@@ -63,3 +63,22 @@ func TestNoRecall(t *testing.T) {
 		})
 	}
 }
+
+// A task that comes to a node where a lease is wanted that no task waits for any
+// more waits with it, and goes where there is room like those that settled.
+func TestRelievedFromWhatOthersWanted(t *testing.T) {
+	d := &driver{TB: t, m: New(self, Options{})}
+	view := func(n, free int) Event {
+		return Event{Kind: View, Node: nodeID(n), Total: cpus(8), Free: cpus(free)}
+	}
+	s := newSpec(t, func(s *spec.Task) { s.Resources = cpus(8) })
+	d.step(view(0, 0))
+	d.step(view(1, 8))
+	d.step(Event{Kind: Recalled, Task: taskID(1), Spec: s, Node: nodeID(1)})
+	d.step(Event{Kind: Refused, Node: nodeID(1), Key: s.Key(), N: 1})
+	d.step(view(1, 0))
+	d.one(view(0, 8), Here)
+	d.step(Event{Kind: Recalled, Task: taskID(2), Spec: s, Node: nodeID(1)})
+	d.now += spentFor + 1
+	d.one(view(0, 8), Here)
+}

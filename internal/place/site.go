@@ -97,7 +97,6 @@ func (m *Machine) take(s *site) (entry, bool) {
 		q := &s.fresh
 		if s.settled.len() > 0 {
 			q = &s.settled
-			m.settled--
 		}
 		e := q.pop()
 		m.queued--
@@ -273,7 +272,6 @@ func (m *Machine) refused(now time.Duration, ev *Event, fx []Effect) []Effect {
 	}
 	for range min(settled, s.settled.len()) {
 		e := s.settled.pop()
-		m.settled--
 		m.queued--
 		s.w.queued--
 		if !m.buried(&e) {
@@ -290,7 +288,6 @@ func (m *Machine) redirect(now time.Duration, s *site, e entry, better id.Node, 
 	if e.refusals > maxRefusals || len(s.w.nodes) <= 1 {
 		e.refusals = maxRefusals + 1
 		s.settled.push(e)
-		m.settled++
 		m.queued++
 		s.w.queued++
 		return fx
@@ -302,18 +299,19 @@ func (m *Machine) redirect(now time.Duration, s *site, e entry, better id.Node, 
 	return m.place(now, s.w, e, nil, fx)
 }
 
-// relieve moves tasks that settled elsewhere to n, which now has room, or with
-// this node's own figures, which come again and again, to any that has. It looks
-// at few sites at a time; the next figures find the others.
+// relieve moves tasks that wait for a lease elsewhere to n, which now has room, or
+// with this node's own figures, which come again and again, to any that has. It
+// looks at few sites at a time; the next figures find the others. A lease that was
+// asked for and has no task any more still counts as wanted: others wait with it.
 func (m *Machine) relieve(now time.Duration, n *node, fx []Effect) []Effect {
 	const looks = 8
 	if n.draining {
 		return fx
 	}
-	for i := 0; i < min(looks, len(m.sites)) && m.settled > 0; i++ {
+	for i := 0; i < min(looks, len(m.sites)) && m.queued > 0; i++ {
 		m.cursor++
 		s := m.sites[m.cursor%len(m.sites)]
-		if s.settled.len() == 0 {
+		if s.wanted == 0 || s.queued() == 0 {
 			continue
 		}
 		fx = m.renew(now, s.w, fx)
@@ -324,13 +322,10 @@ func (m *Machine) relieve(now time.Duration, n *node, fx []Effect) []Effect {
 		if n == s.n || !s.w.has(n) {
 			continue
 		}
-		for k := 0; k < m.o.Batch && s.settled.len() > 0 && m.load(now, n, &s.w.spec.Resources) < fullLoad; k++ {
-			e := s.settled.pop()
-			m.settled--
-			m.queued--
-			s.w.queued--
-			if m.buried(&e) {
-				continue
+		for k := 0; k < m.o.Batch && m.load(now, n, &s.w.spec.Resources) < fullLoad; k++ {
+			e, ok := m.take(s)
+			if !ok {
+				break
 			}
 			e.refusals, e.avoid = maxRefusals, s.n.id
 			m.spend(now, n, &s.w.spec.Resources)
@@ -463,9 +458,7 @@ func (m *Machine) buried(e *entry) bool {
 // sweep removes all tasks that were taken out, before marks become many.
 func (m *Machine) sweep() {
 	for _, s := range m.sites {
-		settled := m.weed(&s.settled)
-		m.settled -= settled
-		s.w.queued -= settled + m.weed(&s.fresh)
+		s.w.queued -= m.weed(&s.settled) + m.weed(&s.fresh)
 	}
 	for _, w := range m.parked {
 		m.weed(&w.parked)

@@ -80,12 +80,11 @@ func (m *Machine) Waiting(t id.Task) (why string, ok bool) {
 
 // Check reports a broken invariant.
 func (m *Machine) Check() error {
-	queued, settled, leases, idle := 0, 0, 0, 0
+	queued, leases, idle := 0, 0, 0
 	per := map[*work]int{}
 	for _, s := range m.sites {
 		n := s.queued()
 		queued += n
-		settled += s.settled.len()
 		per[s.w] += n
 		leases += len(s.leases)
 		if s.unused() {
@@ -115,9 +114,9 @@ func (m *Machine) Check() error {
 			return fmt.Errorf("place: %s is parked and has a place", w.spec.Function)
 		}
 	}
-	if queued != m.queued || settled != m.settled || leases != len(m.leases) || idle != len(m.idle) {
-		return fmt.Errorf("place: queued %d/%d settled %d/%d leases %d/%d idle %d/%d",
-			queued, m.queued, settled, m.settled, leases, len(m.leases), idle, len(m.idle))
+	if queued != m.queued || leases != len(m.leases) || idle != len(m.idle) {
+		return fmt.Errorf("place: queued %d/%d leases %d/%d idle %d/%d",
+			queued, m.queued, leases, len(m.leases), idle, len(m.idle))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import time
 
 import pytest
 from conftest import ORACLE
+from waiting import until
 
 
 def test_arguments_and_returns(ray):
@@ -249,7 +250,7 @@ def test_retries_of_some_exceptions(ray, tmp_path):
 
 def test_wait_and_timeouts(ray):
     @ray.remote
-    def until(path):
+    def appears(path):
         while not os.path.exists(path):
             time.sleep(0.005)
         return path
@@ -258,7 +259,7 @@ def test_wait_and_timeouts(ray):
     def quick():
         return 1
 
-    a, b = quick.remote(), until.remote("/nonexistent/never")
+    a, b = quick.remote(), appears.remote("/nonexistent/never")
     ready, rest = ray.wait([b, a])
     assert (ready, rest) == ([a], [b])
     assert ray.wait([b], timeout=0) == ([], [b])
@@ -442,7 +443,7 @@ def test_actors(ray):
     ray.kill(c)
     with pytest.raises(ray.exceptions.RayActorError):
         ray.get(c.add.remote())
-    _until(lambda: not _alive(pid))
+    until(lambda: not _alive(pid))
 
 
 def test_an_actor_ends_with_its_last_handle(ray):
@@ -454,7 +455,7 @@ def test_an_actor_ends_with_its_last_handle(ray):
     a = A.remote()
     pid = ray.get(a.pid.remote())
     del a
-    _until(lambda: not _alive(pid))
+    until(lambda: not _alive(pid))
 
 
 def test_named_actors(ray):
@@ -591,7 +592,7 @@ def test_who_follows_is_told_when_nobody_leads(ray):
     assert session._lead.acquire()  # as the side thread has it when it takes work back
     thread = threading.Thread(target=lambda: done.append(ray.get(ray.put([1]))) or session.wait_until(lambda: len(done) > 1))
     thread.start()
-    _until(lambda: session._followers == 1)
+    until(lambda: session._followers == 1)
     done.append(2)
     session._give_up_lead()
     thread.join()
@@ -654,14 +655,14 @@ def test_everything_ends_with_a_killed_driver(tmp_path, ray):
     process, worker, node = _program(tmp_path, "sys.stdin.read(); time.sleep(1000)")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    _until(lambda: not _alive(worker) and not _alive(node))
+    until(lambda: not _alive(worker) and not _alive(node))
 
 
 def test_nothing_is_left_of_a_program(tmp_path, ray):
     process, worker, node = _program(tmp_path, "")
     process.communicate()
     assert process.returncode == 0
-    _until(lambda: not _alive(worker) and not _alive(node))
+    until(lambda: not _alive(worker) and not _alive(node))
 
 
 def test_ctrl_c(tmp_path, ray):
@@ -669,7 +670,7 @@ def test_ctrl_c(tmp_path, ray):
     process.send_signal(signal.SIGINT)
     process.communicate()
     assert process.returncode != 0
-    _until(lambda: not _alive(worker) and not _alive(node))
+    until(lambda: not _alive(worker) and not _alive(node))
 
 
 def test_the_name_of_ray(tmp_path, ray):
@@ -711,13 +712,5 @@ def _alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as f:
             return f.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may end while it is read
         return False
-
-
-def _until(condition):
-    """Waits for a condition, up to a limit that only a failure reaches."""
-    limit = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < limit, "it did not happen"
-        time.sleep(0.005)

@@ -312,7 +312,7 @@ func (n *Node) actorError(t *task, e *actor.Effect, dead bool) *wire.Error {
 	if death := n.deaths[t.actor]; death != nil {
 		brief := *death
 		err.Stderr, err.Trace, brief.Stderr, brief.Trace = death.Stderr, death.Trace, "", "" // once is enough
-		if death.Code == wire.ActorDied {                                                    // which this is too
+		if death.Code == wire.ActorDied {                                                    // as this one
 			err.Message += ": " + death.Message
 		} else {
 			err.Message += ": " + brief.Error()

@@ -139,12 +139,19 @@ func (n *Node) endActorsOf(g id.Group) {
 // endProcessesOf kills the processes that a task or actor in a group which has
 // been removed has to itself. Others share theirs, and go on.
 func (n *Node) endProcessesOf(g id.Group) {
-	for _, p := range n.workers {
-		in := slices.ContainsFunc(n.hostsIn(p.id), func(h *host) bool { return h.spec.Strategy.In(g) })
-		for _, t := range p.tasks {
-			in = in || t.spec.Kind == spec.KindTask && t.spec.Strategy.In(g)
+	in := map[id.Worker]bool{}
+	for _, h := range n.hosts {
+		if h.spec.Strategy.In(g) {
+			in[h.worker] = true
 		}
-		if in && p.class.Isolated && p.proc != nil {
+	}
+	for _, p := range n.workers {
+		for _, t := range p.tasks {
+			if t.spec.Kind == spec.KindTask && t.spec.Strategy.In(g) {
+				in[p.id] = true
+			}
+		}
+		if in[p.id] && p.class.Isolated && p.proc != nil {
 			p.ending = endedWithGroup
 			n.later(p.proc.Kill)
 		}

@@ -12,7 +12,8 @@
 //     a lease that runs out of tasks takes those that wait at other sites.
 //   - Parked tasks wait for a node, a label or a placement group to come.
 //
-// Tasks for this node itself need no lease: they go Here, to its dispatcher.
+// Tasks for this node itself need no lease: they go Here, to its dispatcher, from
+// where they are recalled when another node has room and they still wait.
 // While only this node is known that is all there is to do.
 //
 // A lease is refused at most twice for a task; then its node is asked for one

@@ -272,7 +272,7 @@ func (m *Machine) groupAt(now time.Duration, ev *Event, fx []Effect) []Effect {
 	}
 	m.version++
 	for _, s := range slices.Clone(m.sites) {
-		if t := s.w.spec.Strategy; t.Kind == spec.InGroup && t.Group == ev.Group {
+		if s.w.spec.Strategy.In(ev.Group) {
 			fx = m.scatter(now, s, fx)
 		}
 	}

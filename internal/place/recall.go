@@ -26,6 +26,7 @@ func (m *Machine) recall(now time.Duration, n *node, fx []Effect) []Effect {
 	if n.draining || m.self.queued == 0 {
 		return fx
 	}
+	first := len(fx)
 	for range min(looks, len(m.local)) {
 		w := m.local[0]
 		m.local = append(m.local[:0], m.local[1:]...)
@@ -41,6 +42,13 @@ func (m *Machine) recall(now time.Duration, n *node, fx []Effect) []Effect {
 			continue
 		}
 		fx = append(fx, Effect{Kind: Recall, Node: to.id, N: k, Spec: w.spec})
+	}
+	for _, e := range fx[first:] { // there may be fewer than asked for: each counts when it has come
+		if e.Kind == Recall {
+			for range e.N {
+				m.byID[e.Node].credit(&e.Spec.Resources)
+			}
+		}
 	}
 	return fx
 }
@@ -62,8 +70,8 @@ func (m *Machine) roomFor(now time.Duration, w *work) *node {
 	return m.self
 }
 
-// fits counts, up to a batch, the tasks of w for which n has room, and counts
-// them against that. Of bundles' room the figures do not tell.
+// fits counts, up to a batch, the tasks of w for which n has room, and takes that
+// so that no other work is told of it. Of bundles' room the figures do not tell.
 func (m *Machine) fits(now time.Duration, w *work, n *node) (k int) {
 	need := &w.spec.Resources
 	if n == m.self || !w.has(n) || need.IsZero() || w.spec.Strategy.Kind == spec.InGroup {
@@ -84,6 +92,7 @@ func (m *Machine) recalled(now time.Duration, ev *Event, fx []Effect) []Effect {
 	m.isLocal(w)
 	e := entry{task: ev.Task, attempt: ev.Attempt, refusals: maxRefusals, avoid: m.self.id}
 	if n := m.byID[ev.Node]; n != nil && !n.draining && w.has(n) {
+		m.spend(now, n, &w.spec.Resources)
 		return m.send(w, n, e, fx)
 	}
 	return m.place(now, w, e, nil, fx)

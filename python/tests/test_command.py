@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
+from waiting import until
+
+from weft import _node
+
+WEFT_NODES = [_node._binary(), "list", "nodes", "--format=json"]
 
 
 @pytest.fixture
@@ -57,6 +63,8 @@ def test_a_cluster_by_the_command(command):
     table = command("list", "actors")
     assert re.search(r"CLASS_NAME .*\n0 .* Keeper .* ALIVE", table)
     assert json.loads(command("list", "actors", "--filter=state!=ALIVE", "--format=yaml")) == []
+    assert "filter column" in command("list", "actors", "--filter=nonsense=1", status=1)
+    assert sorted(row["is_head_node"] for row in rows) == [False, True]
     assert "<lambda>" in command("summary", "tasks")
     command("kill-actor", "keeper", "--namespace=there")
     trace = re.search(r"\S+\.json", command("timeline"))[0]
@@ -67,11 +75,21 @@ def test_a_cluster_by_the_command(command):
     assert "no node" in command("stop")
 
 
+def test_a_node_that_was_killed(command):
+    """It leaves its socket, which is in nobody's way."""
+    for _ in range(2):
+        command("start", "--head", "--port=0", "--num-cpus=1")
+        os.kill(json.loads(subprocess.run(WEFT_NODES, stdout=subprocess.PIPE, check=True).stdout)["pid"], signal.SIGKILL)
+        until(lambda: "no node" in command("stop"))
+
+
 def test_wrong_usage_of_the_command(command):
     assert "no cluster answers" in command("status", status=1)
     command("health-check", status=1)
     assert "--head" in command("start", status=1)
     assert "JSON object" in command("start", "--head", "--resources=[1]", status=1)
     assert "no node of this user" in command("list", "actors", status=1)
+    assert "KEY=VALUE" in command("start", "--head", "--labels=a", status=2)
+    assert "none.yaml" in command("start", "--head", "--labels-file=none.yaml", status=1)
     assert "invalid choice" in command("nonsense", status=2)
     assert "(Weft)" in command("--version")

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
 from weft import _address, _node
+from weft.exceptions import RayError
+from weft.util.state.exception import RayStateApiException
 
 _PORT = 6379  # of a head that is not told another
 _IGNORED = (
@@ -40,7 +42,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     do: Callable[[Any], int] = args.do
     try:
         return do(args)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, ImportError, RuntimeError, ValueError, RayError, RayStateApiException) as error:
         print(f"ray: {error}", file=sys.stderr)
         return 1
 
@@ -110,7 +112,7 @@ def _start_parser(p: argparse.ArgumentParser) -> None:
 def _start(args: Any) -> int:
     if args.head == bool(args.address):
         raise ValueError("want --head, to begin a cluster, or --address=HOST:PORT of one")
-    folder = _free_folder()
+    folder = next(folder for folder in _folders() if not _used(folder))
     if args.head and folder != _folders()[0]:
         raise ConnectionError(f"a node of this user runs here already, in {_folders()[0]}; use it, or end it with `ray stop`")
     flags = ["start", "--dir", folder, *_node_flags(args)]
@@ -135,16 +137,23 @@ def _start(args: Any) -> int:
 def _node_flags(args: Any) -> list[str]:
     from weft._api import _flags
 
-    resources = json.loads(args.resources)
-    if not isinstance(resources, dict):
-        raise ValueError(f"--resources must be a JSON object such as '{{\"fast\": 1}}', not {args.resources}")
-    labels = dict(pair.split("=", 1) for pair in args.labels.split(",") if pair)
+    try:
+        resources = dict(json.loads(args.resources))
+    except (TypeError, ValueError):
+        raise ValueError(f"--resources must be a JSON object such as '{{\"fast\": 1}}', not {args.resources}") from None
+    if args.memory:
+        resources["memory"] = args.memory
+    labels: dict[str, Any] = {}
     if args.labels_file:
         import yaml
 
         with open(args.labels_file) as f:
-            labels = {**yaml.safe_load(f), **labels}
-    flags = _flags(args.num_cpus, args.num_gpus, {**resources, **({"memory": args.memory} if args.memory else {})}, labels, args.object_store_memory)
+            labels = yaml.safe_load(f) or {}
+        if not isinstance(labels, dict):
+            raise ValueError(f"{args.labels_file} must be a mapping of labels to values")
+    flags = _flags(args.num_cpus, args.num_gpus, resources, labels, args.object_store_memory)
+    if args.labels:
+        flags.append(f"--labels={args.labels}")
     ip = args.node_ip_address or "127.0.0.1"
     if args.head:
         flags += ["--head", f"--listen={ip}:{_PORT if args.port is None else args.port}"]
@@ -163,12 +172,13 @@ def _folders() -> list[str]:
     return [first, *(f"{first}-{i}" for i in range(2, 100))]
 
 
-def _free_folder() -> str:
-    return next(folder for folder in _folders() if not _address._answers(os.path.join(folder, _address._SOCKET)))
+def _used(folder: str) -> bool:
+    """Whether a node lives there: one that was killed leaves its files."""
+    return _address._answers(os.path.join(folder, _address._SOCKET))
 
 
 def _stop(args: Any) -> int:
-    folders = [folder for folder in _folders() if os.path.exists(os.path.join(folder, _address._SOCKET))]
+    folders = [folder for folder in _folders() if _used(folder)]
     if not folders:
         print("Did not find any active Ray processes: no node of this user runs on this machine.")
         return 0
@@ -206,7 +216,7 @@ def _usage(rows: list[Any], indent: str) -> None:
         if "memory" in name:
             print(f"{indent}{used / (1 << 30):.2f}GiB/{total / (1 << 30):.2f}GiB {name}")
         else:
-            print(f"{indent}{used}/{float(total)} {name}")
+            print(f"{indent}{float(used)}/{float(total)} {name}")
 
 
 def _health(args: Any) -> int:

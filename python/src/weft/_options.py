@@ -119,10 +119,11 @@ def template(what: str, options: dict[str, Any], **fields: Any) -> Any:
     for key, value in (options.get("label_selector") or {}).items():
         _term(t.selector.add(), key, value)
     _strategy(t, options)
-    need = dict(t.resources)
-    if what == "actor" and options.get("num_cpus") is None:
-        need["CPU"] = 10_000  # to be placed, as Ray has it; it holds none
-    _check_bundles(t, options, need)
+    if t.strategy_group:
+        need = dict(t.resources)
+        if what == "actor" and options.get("num_cpus") is None:
+            need["CPU"] = 10_000  # to be placed, as Ray has it; it holds none
+        _check_bundles(t, options, need)
     return t
 
 
@@ -172,8 +173,6 @@ def _in_group(t: Any, group: Any, bundle: int) -> None:
 
 def _check_bundles(t: Any, options: dict[str, Any], need: Any) -> None:
     """Raises ValueError if what is asked for fits into no bundle of the group that was given."""
-    if not t.strategy_group:
-        return
     group = getattr(options.get("scheduling_strategy"), "placement_group", None) or options.get("placement_group")
     if group is None or group == "default":  # it runs in its parent's
         return

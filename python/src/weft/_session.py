@@ -649,7 +649,7 @@ class Session:
         def answered() -> bool:
             return self._answers[number] is not None
 
-        if not self.wait_until(answered, _LENDS_AFTER if lends else None):
+        if not self.wait_until(answered, _LENDS_AFTER if lends and self.worker is not None else None):
             with self.blocked():
                 self.wait_until(answered)
 

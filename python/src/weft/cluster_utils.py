@@ -13,7 +13,7 @@ from weft import _node
 from weft._api import _flags
 
 _DEFAULT_STORE = 150 * 1024 * 1024  # bytes
-cluster_not_supported = False
+cluster_not_supported = False  # on no platform; programs ask
 _NOT_FLAGS = {"include_dashboard", "dashboard_host", "dashboard_port", "min_worker_port", "max_worker_port", "enable_object_reconstruction"}
 
 

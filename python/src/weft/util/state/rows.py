@@ -116,7 +116,8 @@ def _reference(r: Row) -> str:
 
 def _nodes(rows: list[Row]) -> list[Row]:
     return [{
-        "node_id": r["id"], "node_ip": "127.0.0.1", "is_head_node": True, "state": "DEAD" if r["state"] == "DEAD" else "ALIVE",
+        "node_id": r["id"], "node_ip": r.get("ip", ""), "is_head_node": "node:__internal_head__" in r["total"],
+        "state": "DEAD" if r["state"] == "DEAD" else "ALIVE",
         "state_message": None if r["state"] == "ALIVE" else r["state"].lower(), "node_name": r.get("host", ""), "resources_total": r["total"],
         "labels": {**(r.get("labels") or {}), "ray.io/node-id": r["id"]}, "start_time_ms": _milliseconds(r.get("started")), "end_time_ms": None,
     } for r in rows]  # fmt: skip
